@@ -1,0 +1,128 @@
+"""The rewrite model in this process: a GGUF file through llama-cpp-python, decoding greedily under a `Constraint`."""
+
+import asyncio
+import json
+import math
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Self
+
+from assistant.decoding import Constraint, Vocabulary
+from assistant.errors import Busy, ModelError, ModelMissing
+from assistant.messages import Rewrite
+from assistant.prompt import prompt
+from assistant.words import model_text, words
+
+MOST_TOKENS = 400
+"""Of one answer. An answer that is longer is no answer."""
+CONTEXT = 3072
+"""Tokens: 500 characters of four bytes each at one token a byte, and an answer."""
+
+
+def model_file(path: Path) -> Path:
+    """The GGUF of a model folder, as its manifest names it, or `path` itself if that is a file. Raises `ModelMissing`."""
+    if path.is_dir():
+        manifest = path / "manifest.json"
+        try:
+            path = path / json.loads(manifest.read_text())["file"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ModelMissing(manifest) from None
+    if not path.is_file():
+        raise ModelMissing(path)
+    return path
+
+
+class LlamaModel:
+    """A loaded GGUF with its fixed vocabulary; not to be used from two threads at once.
+
+    Raises `ModelMissing`, or `ModelError` if llama.cpp cannot read the file.
+    """
+
+    def __init__(self, file: Path, threads: int = 1) -> None:
+        import llama_cpp
+
+        self._cpp = llama_cpp
+        try:
+            self._llm = llama_cpp.Llama(str(file), n_ctx=CONTEXT, n_batch=512, n_threads=threads, n_threads_batch=threads, n_gpu_layers=0, verbose=False)
+        except (ValueError, RuntimeError, OSError) as e:
+            raise ModelError(f"The model {file} cannot be loaded ({e}): fetch it again, or set [model] path in config.toml.") from None
+        self._bos = self._llm.token_bos()
+        self._vocabulary = Vocabulary(self.tokenize, self._llm.token_eos())
+
+    def tokenize(self, text: str) -> list[int]:
+        return self._llm.tokenize(text.encode(), add_bos=False, special=False)
+
+    def _choose(self, allowed: set[int]) -> int:
+        import numpy
+
+        logits = numpy.ctypeslib.as_array(self._cpp.llama_get_logits_ith(self._llm.ctx, -1), shape=(self._llm.n_vocab(),))
+        tokens = list(allowed)
+        scores = logits[tokens]
+        best = int(scores.argmax())
+        self._log_probability -= math.log(float(numpy.exp(scores - scores[best]).sum()))
+        return tokens[best]
+
+    def write(self, text: str) -> tuple[str, float]:
+        """The lines for a `words.model_text` in folded words, and the probability of all of them together under the
+        constraint, 0 to 1. Raises `ModelError` if no end was found."""
+        constraint = Constraint(self._vocabulary, [w.folded for w in words(text)])
+        self._log_probability = 0.0
+        self._llm.reset()
+        waiting = [self._bos, *self.tokenize(prompt(text))]
+        for _ in range(MOST_TOKENS):
+            allowed = constraint.allowed
+            if len(allowed) > 1:
+                self._llm.eval(waiting)
+                waiting = []
+                token = self._choose(allowed)
+            else:  # no choice: the model is told, not asked
+                (token,) = allowed
+            constraint.take(token)
+            if constraint.done:
+                return constraint.text, math.exp(self._log_probability)
+            waiting.append(token)
+        raise ModelError("The model did not come to an end with this request: say it in fewer words.")
+
+    def close(self) -> None:
+        self._llm.close()
+
+
+class LlamaRewriter:
+    """The `Rewriter` that runs here. One request at a time, off the event loop; `queue` more may wait, then `Busy`."""
+
+    def __init__(self, path: Path, threads: int = 1, queue: int = 64) -> None:
+        self.name = path.name if path.is_dir() else path.stem
+        self._path, self._threads, self._room = path, threads, queue + 1
+
+    async def __aenter__(self) -> Self:
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="rewrite")
+        try:
+            self._model = await self._run(lambda: LlamaModel(model_file(self._path), self._threads))
+        except BaseException:
+            self._worker.shutdown(wait=False)
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._run(self._model.close)
+        self._worker.shutdown()
+
+    async def _run(self, work):
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    async def rewrite(self, text: str) -> Rewrite:
+        if self._room <= 0:
+            raise Busy
+        self._room -= 1
+        try:
+            return await self._run(lambda: self.rewrite_now(text))
+        finally:
+            self._room += 1
+
+    def rewrite_now(self, text: str) -> Rewrite:
+        """`rewrite` on this thread."""
+        began = perf_counter()
+        lines, confidence = self._model.write(model_text(text))
+        return Rewrite(lines, self.name, confidence, round((perf_counter() - began) * 1000, 2))

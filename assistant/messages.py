@@ -1,0 +1,137 @@
+"""What flows through the program, one way: Request -> Rewrite -> Understanding -> Reminder -> Delivery, and Reply back."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+Kind = Literal["create", "needs_time", "confirm", "list", "cancel", "snooze", "move", "done", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Something a person said, on some channel."""
+
+    id: str
+    """UUID; a request that arrives twice with the same id is taken once."""
+    text: str
+    """As it came, before normalisation."""
+    channel: str
+    """Who asked, so that a follow-up answer finds its question: `cli`, `http`, `voice`, `mqtt:kitchen`."""
+    said_at: datetime
+    """Aware UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """What a model made of a request."""
+
+    text: str
+    """One line a reminder, `task | when`; or one line that begins with a slash."""
+    model: str
+    """Who wrote it, `<folder name>` or `remote:<name>`."""
+    confidence: float
+    """Probability of the whole rewrite among all that were possible, 0 to 1."""
+    ms: float
+    """Milliseconds of inference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a rewrite, resolved."""
+
+    task: str | None
+    """In the person's words; None where none was said."""
+    when: str | None
+    """A sentence of the When language; None where no time was said."""
+    due: datetime | None = None
+    """Aware, in the person's zone; for what recurs the first occurrence."""
+    rrule: str | None = None
+    """RFC 5545, over local wall time with DTSTART = the wall time of `due`."""
+    past: bool = False
+    """The time lies behind: never a reminder, the person is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which reminders a `/list /cancel /done /snooze /move` line means."""
+
+    quantifier: Literal["all", "next", "first", "last", "that"] | None
+    words: str
+    """Words of the request, may be empty."""
+    range: str | None
+    """A sentence of the range language (`when.py`), None for any time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Understanding:
+    """A request, its rewrite and what that means at one instant in one zone. Nothing has been stored yet."""
+
+    text: str
+    kind: Kind
+    rewrite: str
+    entries: tuple[Entry, ...]
+    """For `create`, `needs_time`, `confirm`: one a reminder. For `cancel`, `done`, `snooze`, `move`: exactly one, with
+    the new time if one was said. Empty for `list` and `other`."""
+    target: Target | None
+    shift_minutes: int | None
+    """For `move`: `later`/`earlier` by this many minutes (negative = earlier); None otherwise."""
+    confidence: float
+    model: str
+    ms: float
+    error: str | None = None
+    """A code (`blank`, `too_long`, ...) where the text could not be taken at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """A row of the reminders table."""
+
+    id: int
+    request_id: str | None
+    task: str
+    """Empty for a bare reminder or alarm."""
+    when: str
+    """The When sentence that it was made from."""
+    wall: datetime
+    """Naive local time of the first occurrence (DTSTART of the rule)."""
+    zone: str
+    """IANA name."""
+    rrule: str | None
+    due: datetime | None
+    """Aware UTC: the next occurrence; None when nothing more will ring."""
+    state: Literal["pending", "fired", "done", "missed", "cancelled"]
+    """`pending`: an occurrence lies ahead. `fired`: the last one has rung and waits to be acknowledged.
+    `done`, `missed`, `cancelled`: over."""
+    parent_id: int | None = None
+    """A snoozed occurrence of a recurring reminder is a one-off of its own that names the recurring one here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A row of the outbox: one occurrence of one reminder that is to be rung."""
+
+    id: int
+    reminder_id: int
+    task: str
+    due: datetime
+    """Aware UTC: the instant that was asked for (of several missed occurrences the last)."""
+    occurrences: int
+    """1, or how many occurrences of a recurring reminder this one ring stands for."""
+    ring: int
+    """1 for the first ring, 2, 3 ... when it repeats because nobody acknowledged it."""
+    zone: str
+    recurring: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a request: a short sentence that can be spoken, and what was made of it."""
+
+    text: str
+    kind: Kind
+    request_id: str
+    understanding: Understanding | None = None
+    reminders: tuple[Reminder, ...] = field(default=())
+    """Made, changed or listed."""
+    question: bool = False
+    """True when the next request on the same channel is taken as the answer to `text`."""

@@ -1,0 +1,103 @@
+"""From a rewrite to what it means now: lines resolved to instants, tasks in the person's own spelling."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from assistant.errors import BadWhen
+from assistant.grammar import QUANTIFIERS
+from assistant.messages import Entry, Kind, Rewrite, Target, Understanding
+from assistant.when import Past, Policy, Repeat, join, parse_when, split
+from assistant.words import respell, words
+
+_MINUTES = {"minute": 1, "hour": 60, "day": 1440, "week": 10080, "month": 43200, "year": 525600}
+
+
+def understand(rewrite: Rewrite, text: str, now: datetime, tz: ZoneInfo, policy: Policy, ask_below: float = 0.0) -> Understanding:
+    """What `rewrite` of the normalised `text` means at the aware instant `now` in `tz`.
+
+    A rewrite with a word that was not said, or with a time that is none, is not acted on: its kind is `other`, with an
+    `error`. A `create` of which the model is less sure than `ask_below` becomes `confirm`.
+    """
+    said = words(text)
+
+    def result(kind: Kind, lines: str, entries=(), target=None, shift=None, error=None) -> Understanding:
+        return Understanding(text, kind, lines, tuple(entries), target, shift, rewrite.confidence, rewrite.model, rewrite.ms, error)
+
+    try:
+        if rewrite.text.startswith("/"):
+            return _slash(rewrite.text, said, now, tz, policy, result)
+        entries = [_entry(*split(line), said, now, tz, policy) for line in rewrite.text.split("\n")]
+    except _Invented:
+        return result("other", rewrite.text, error="invented")
+    except BadWhen:
+        return result("other", rewrite.text, error="bad_when")
+    kind: Kind = "needs_time"
+    if any(e.due and not e.past for e in entries):
+        kind = "create" if rewrite.confidence >= ask_below else "confirm"
+    return result(kind, "\n".join(join(e.task or "", e.when or "") for e in entries), entries)
+
+
+class _Invented(Exception):
+    """A word in the rewrite that was not in the request."""
+
+
+def _spell(task: str, said) -> str | None:
+    spelled = respell(task, said)
+    if spelled is None:
+        raise _Invented
+    return spelled or None
+
+
+def _entry(task: str, when: str, said, now: datetime, tz: ZoneInfo, policy: Policy) -> Entry:
+    task = _spell(task, said)
+    if not when:
+        return Entry(task, None)
+    match parse_when(when, now, tz, policy):
+        case Repeat(due=due, rrule=rrule):
+            return Entry(task, when, due, rrule)
+        case Past(due=due):
+            return Entry(task, when, due, past=True)
+        case once:
+            return Entry(task, when, once.due)
+
+
+def _slash(line: str, said, now: datetime, tz: ZoneInfo, policy: Policy, result) -> Understanding:
+    head, _, new = line.partition(" > ")
+    head, _, looked_up = head.partition(" | ")
+    command, *rest = head.split()
+    kind: Kind = command[1:]
+    if kind not in ("list", "cancel", "done", "snooze", "move"):
+        return result("other", line)
+    quantifier = rest[0] if rest and rest[0] in QUANTIFIERS else None
+    target = Target(quantifier, _spell(" ".join(rest[1:] if quantifier else rest), said) or "", looked_up or None)
+    if kind == "list":
+        return result(kind, line, target=target)
+    shift = None
+    if new.startswith(("later ", "earlier ")):
+        way, *span = new.split()
+        shift = sum(int(n) * _minutes(unit) for n, unit in zip(span[::2], span[1::2])) * (1 if way == "later" else -1)
+        entry = Entry(target.words or None, None)
+    else:
+        entry = _entry("", new, said, now, tz, policy)
+        entry = Entry(target.words or None, entry.when, entry.due, entry.rrule, entry.past)
+    return result(kind, line, [entry], target, shift)
+
+
+def _minutes(unit: str) -> float:
+    return 1 / 60 if unit.startswith("second") else _MINUTES[unit.removesuffix("s")]
+
+
+def as_json(u: Understanding) -> dict:
+    """The object that `assistant parse --json` prints and `/predict` answers with."""
+    out = {
+        "text": u.text, "kind": u.kind, "rewrite": u.rewrite,
+        "reminders": [{"task": e.task, "when": e.when, "due": e.due.isoformat() if e.due else None, "rrule": e.rrule} | ({"past": True} if e.past else {}) for e in u.entries],
+        "confidence": round(u.confidence, 4), "model": u.model, "ms": u.ms,
+    }
+    if u.target:
+        out["target"] = {"quantifier": u.target.quantifier, "words": u.target.words, "range": u.target.range}
+    if u.shift_minutes is not None:
+        out["shift_minutes"] = u.shift_minutes
+    if u.error:
+        out["error"] = u.error
+    return out

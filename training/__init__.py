@@ -1,0 +1,1 @@
+"""Makes the models that `assistant` uses: data, training, export. `assistant` never imports this."""

@@ -1,0 +1,172 @@
+"""Trains the small rewrite model from scratch on synthetic examples.
+
+    python -m training.pretrain --run training/runs/small --steps 9000
+
+A Llama-architecture decoder of about 6 M parameters; the loss counts the rewrite and its end only. Every stretch of
+`CHUNK` examples is drawn from a seed of its own, so that a run that was interrupted goes on from its checkpoint as if
+nothing had happened. The rate of learning stands still after a warm-up and falls linearly to nothing over the last
+third. Writes `tokenizer.json`, `checkpoint.pt`, `log.jsonl` and, at the end, `model.safetensors` with `config.json`.
+"""
+
+import argparse
+import json
+import os
+import time
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from tqdm import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from assistant.prompt import completion, prompt
+from training.synthesize import Example, Synthesizer
+from training.tokenizer import BOS, EOS, load_tokenizer, train_tokenizer
+
+CHUNK = 4096
+VALIDATION_SEED = 7_777_777
+Batch = tuple[Tensor, Tensor]
+"""Token ids (batch, length) int64, padded on the right; mask of the same shape, True where the next token counts."""
+
+
+def encode(example: Example, tokenizer: Tokenizer) -> tuple[list[int], int]:
+    """Token ids of an example and how many of them are the prompt."""
+    head = [tokenizer.token_to_id(BOS), *tokenizer.encode(prompt(example.text)).ids]
+    return [*head, *tokenizer.encode(completion(example.rewrite)).ids, tokenizer.token_to_id(EOS)], len(head)
+
+
+def collate(rows: list[tuple[list[int], int]]) -> Batch:
+    longest = max(len(ids) for ids, _ in rows)
+    tokens, mask = torch.zeros(len(rows), longest, dtype=torch.long), torch.zeros(len(rows), longest, dtype=torch.bool)
+    for i, (ids, head) in enumerate(rows):
+        tokens[i, : len(ids)] = torch.tensor(ids)
+        mask[i, head - 1 : len(ids) - 1] = True
+    return tokens, mask
+
+
+def batches(source: Synthesizer, tokenizer: Tokenizer, seed: int, size: int, count: int = CHUNK) -> list[Batch]:
+    """`count` examples of a seed in batches of like lengths, in random order."""
+    rows = sorted((encode(e, tokenizer) for e in islice(source.examples(seed), count)), key=lambda r: len(r[0]))
+    out = [collate(rows[i : i + size]) for i in range(0, len(rows), size)]
+    Random(seed).shuffle(out)
+    return out
+
+
+def completion_logits(model: LlamaForCausalLM, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Logits (n, vocabulary) and right tokens (n) at the places that count."""
+    tokens, mask = batch
+    hidden = model.model(input_ids=tokens).last_hidden_state[mask]
+    return model.lm_head(hidden).float(), torch.roll(tokens, -1, dims=1)[mask]
+
+
+@torch.no_grad()
+def validate(model: LlamaForCausalLM, held_out: list[Batch], device: str) -> dict[str, float]:
+    """Mean loss a token, and the share of rewrites of which every token comes out right (given the ones before)."""
+    model.eval()
+    loss = tokens = whole = rows = 0.0
+    for batch in held_out:
+        batch = tuple(t.to(device) for t in batch)
+        with torch.autocast(device, torch.bfloat16):
+            logits, right = completion_logits(model, batch)
+        loss += torch.nn.functional.cross_entropy(logits, right, reduction="sum").item()
+        tokens += len(right)
+        row = batch[1].nonzero()[:, 0]
+        wrong = torch.zeros(len(batch[0]), device=device).index_add_(0, row, (logits.argmax(-1) != right).float())
+        whole += (wrong == 0).sum().item()
+        rows += len(batch[0])
+    model.train()
+    return {"val_loss": round(loss / tokens, 4), "val_whole": round(whole / rows, 4)}
+
+
+def optimizers(model: LlamaForCausalLM, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for embeddings and gains."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n]
+    others = [p for n, p in model.named_parameters() if not (p.ndim == 2 and "embed" not in n and "lm_head" not in n)]
+    return [torch.optim.Muon(matrices, lr=10 * rate, weight_decay=0.01, adjust_lr_fn="original"), torch.optim.AdamW(others, lr=rate, weight_decay=0.0, betas=(0.9, 0.98))]
+
+
+def schedule(step: int, steps: int, warmup: int = 200, fall: float = 0.33) -> float:
+    """Factor of the rate of learning at a step."""
+    return min(1.0, (step + 1) / warmup, (steps - step) / max(1.0, fall * steps))
+
+
+def save(path: Path, state: dict) -> None:
+    """A checkpoint that is either the old or the new one, whenever the machine stops."""
+    torch.save(state, path.with_suffix(".part"))
+    os.replace(path.with_suffix(".part"), path)
+
+
+def train(run: Path, *, steps: int, width: int, layers: int, vocabulary: int, batch: int, rate: float, seed: int, checkpoint_every: int = 500, validation: int = 1024) -> Path:
+    """Trains or goes on training in `run`; returns the folder of the finished model."""
+    run.mkdir(parents=True, exist_ok=True)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(seed)
+    source = Synthesizer()
+    if not (run / "tokenizer.json").exists():
+        train_tokenizer(vocabulary, seed).save(str(run / "tokenizer.json"))
+    tokenizer = load_tokenizer(run / "tokenizer.json")
+    config = LlamaConfig(vocab_size=tokenizer.get_vocab_size(), hidden_size=width, intermediate_size=-(-width * 8 // 3 // 32) * 32, num_hidden_layers=layers, num_attention_heads=width // 64,
+                         num_key_value_heads=width // 64, tie_word_embeddings=True, max_position_embeddings=4096, bos_token_id=0, eos_token_id=1, attn_implementation="sdpa", use_cache=False)
+    model = LlamaForCausalLM(config).to(device)
+    tools = optimizers(model, rate)
+    step, spent = 0, 0.0
+    if (run / "checkpoint.pt").exists():
+        state = torch.load(run / "checkpoint.pt", map_location=device, weights_only=False)
+        model.load_state_dict(state["model"])
+        for tool, s in zip(tools, state["optimizers"]):
+            tool.load_state_dict(s)
+        step, spent = state["step"], state["seconds"]
+    held_out = batches(source, tokenizer, VALIDATION_SEED, batch, validation)
+    per_chunk = CHUNK // batch
+    began, losses = time.monotonic() - spent, []
+    with (run / "log.jsonl").open("a") as log, tqdm(total=steps, initial=step, unit="step", mininterval=5) as bar:
+        while step < steps:
+            chunk = batches(source, tokenizer, seed + 1 + step // per_chunk, batch)
+            for one in chunk[step % per_chunk:]:
+                if step >= steps:
+                    break
+                factor = schedule(step, steps)
+                for tool, base in zip(tools, (10 * rate, rate)):
+                    for group in tool.param_groups:
+                        group["lr"] = base * factor
+                with torch.autocast(device, torch.bfloat16):
+                    logits, right = completion_logits(model, tuple(t.to(device) for t in one))
+                loss = torch.nn.functional.cross_entropy(logits, right)
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                for tool in tools:
+                    tool.step()
+                    tool.zero_grad(set_to_none=True)
+                losses.append(loss.item())
+                step += 1
+                bar.update()
+                if step % 50 == 0 or step == steps:
+                    row = {"step": step, "loss": round(sum(losses) / len(losses), 4), "seconds": round(time.monotonic() - began)}
+                    losses.clear()
+                    if step % checkpoint_every == 0 or step == steps:
+                        row |= validate(model, held_out, device)
+                        save(run / "checkpoint.pt", {"model": model.state_dict(), "optimizers": [t.state_dict() for t in tools], "step": step, "seconds": time.monotonic() - began})
+                        model.save_pretrained(run)
+                    bar.set_postfix(row)
+                    print(json.dumps(row), file=log, flush=True)
+    return run
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--run", type=Path, default=Path("training/runs/small"))
+    p.add_argument("--steps", type=int, default=9000)
+    p.add_argument("--width", type=int, default=256)
+    p.add_argument("--layers", type=int, default=6)
+    p.add_argument("--vocabulary", type=int, default=4096)
+    p.add_argument("--batch", type=int, default=128)
+    p.add_argument("--rate", type=float, default=2e-3)
+    p.add_argument("--seed", type=int, default=1)
+    train(**vars(p.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
