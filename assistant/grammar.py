@@ -177,11 +177,12 @@ class Automaton:
         return self.closures[0]
 
     def step(self, states: frozenset[int], word: str) -> frozenset[int]:
-        """The states after `word`; empty if it does not fit. WORD fits any word."""
+        """The states after `word`; empty if it does not fit. WORD fits any word that can be said (`words.words`)."""
+        said = word not in ("|", ">", NEWLINE) and not word.startswith("/")
         reached: set[int] = set()
         for s in states:
             for terminal, to in self.arcs[s]:
-                if terminal == word or terminal == WORD or (terminal in CLASSES and CLASSES[terminal].fullmatch(word)):
+                if terminal == word or (terminal == WORD and said) or (terminal in CLASSES and CLASSES[terminal].fullmatch(word)):
                     reached |= self.closures[to]
         return frozenset(reached)
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from assistant.prompt import completion, prompt
-from training.synthesize import Example, Synthesizer
+from training.synthesize import Example, Synthesizer, texts_of
 from training.tokenizer import BOS, EOS, load_tokenizer, train_tokenizer
 
 CHUNK = 4096
@@ -99,12 +99,12 @@ def save(path: Path, state: dict) -> None:
     os.replace(path.with_suffix(".part"), path)
 
 
-def train(run: Path, *, steps: int, width: int, layers: int, vocabulary: int, batch: int, rate: float, seed: int, checkpoint_every: int = 500, validation: int = 1024) -> Path:
+def train(run: Path, *, steps: int, width: int, layers: int, vocabulary: int, batch: int, rate: float, seed: int, exclude: Path | None = None, checkpoint_every: int = 500, validation: int = 1024) -> Path:
     """Trains or goes on training in `run`; returns the folder of the finished model."""
     run.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(seed)
-    source = Synthesizer()
+    source = Synthesizer(texts_of(exclude))
     if not (run / "tokenizer.json").exists():
         train_tokenizer(vocabulary, seed).save(str(run / "tokenizer.json"))
     tokenizer = load_tokenizer(run / "tokenizer.json")
@@ -165,6 +165,7 @@ def main() -> None:
     p.add_argument("--batch", type=int, default=128)
     p.add_argument("--rate", type=float, default=2e-3)
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--exclude", type=Path, help="a gold file whose texts must not be trained on")
     train(**vars(p.parse_args()))
 
 

@@ -74,9 +74,13 @@ def imply_half(task: str, when: str) -> str:
 
 
 class Synthesizer:
-    """Reads the seed data once; `examples(seed)` yields without end, the same for the same seed."""
+    """Reads the seed data once; `examples(seed)` yields without end, the same for the same seed.
 
-    def __init__(self) -> None:
+    `exclude`: texts that must never come out, as `words.model_text` (those of a test set).
+    """
+
+    def __init__(self, exclude: frozenset[str] = frozenset()) -> None:
+        self.exclude = exclude
         self.frames = {name: [tuple(p.strip() for p in line.split("=>", 1)) for line in _lines(name)] for name, _ in MIXTURE if name != "other"}
         self.other = _lines("other")
         self.phrases = {"task": _lines("tasks"), "event": _lines("events"), "clause": _lines("clauses"), "vague": _lines("unusable")}
@@ -87,7 +91,7 @@ class Synthesizer:
         names, weights = zip(*MIXTURE)
         while True:
             example = self._example(rng, rng.choices(names, weights)[0])
-            if example is not None:
+            if example is not None and example.text not in self.exclude:
                 yield example
 
     def _phrase(self, rng: Random, kind: str) -> str:
@@ -113,8 +117,8 @@ class Synthesizer:
             text = text.replace("'", "")
         return text
 
-    def _fill(self, rng: Random, slot: str, rewrite: str) -> tuple[str, str]:
-        """(what is said, what is written) for one slot."""
+    def _fill(self, rng: Random, slot: str, surface: str, rewrite: str) -> tuple[str, str]:
+        """(what is said, what is written) for one slot of a frame."""
         match slot:
             case "task" | "event" | "clause" | "vague":
                 said = self._phrase(rng, slot)
@@ -142,6 +146,10 @@ class Synthesizer:
                 if "every {span" in rewrite:
                     said, written = simple_span(rng, "mmmmhhs")
                     return said, written.removeprefix("1 ")
+                if re.search(r"\b(a|an|my|the) \{span", surface):  # "a 20 minute timer"
+                    said, written = simple_span(rng, "mmmmmmhhs")
+                    said = re.sub(r"^(a|an) ", "one ", said)
+                    return (said.removesuffix("s") if rng.random() < 0.7 else said), written
                 return span(rng)
             case "range":
                 return dates.range_(rng)
@@ -154,7 +162,7 @@ class Synthesizer:
             said, written = rng.choice(self.other), "/other"
         else:
             surface, rewrite = rng.choice(self.frames[source])
-            filled = {m[0]: self._fill(rng, m[1], rewrite) for m in _SLOT.finditer(surface)}
+            filled = {m[0]: self._fill(rng, m[1], surface, rewrite) for m in _SLOT.finditer(surface)}
             if "{range}" in filled and " {range}" in surface and rng.random() < 0.12:  # preposition lost: "my reminders tomorrow"
                 filled["{range}"] = (dates.strip(filled["{range}"][0]), filled["{range}"][1])
             said = _SLOT.sub(lambda m: filled[m[0]][0], surface)
@@ -230,13 +238,19 @@ def check(said: str, lines: list[str], source: str) -> Example | None:
     return Example(model_text(said), "\n".join(out), source) if len(out) <= 5 else None
 
 
+def texts_of(gold: Path | None) -> frozenset[str]:
+    """The texts of a gold file in the form of `Example.text`; none for None."""
+    return frozenset(model_text(normalise(json.loads(line)["text"])) for line in gold.open()) if gold else frozenset()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--exclude", type=Path, help="a gold file whose texts must not come out")
     parser.add_argument("--out", type=Path, help="a JSON-lines file; without it they are printed")
     options = parser.parse_args()
-    stream = Synthesizer().examples(options.seed)
+    stream = Synthesizer(texts_of(options.exclude)).examples(options.seed)
     if options.out is None:
         for _ in range(options.count):
             e = next(stream)
