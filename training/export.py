@@ -13,6 +13,7 @@ import json
 import os
 import tempfile
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -82,12 +83,19 @@ def write_gguf(run: Path, file: Path, name: str) -> None:
     w.close()
 
 
+@cache
+def _silent():
+    """A log callback that drops everything; cached, as llama.cpp keeps only a bare pointer to it."""
+    import llama_cpp
+
+    return llama_cpp.llama_log_callback(lambda level, text, data: None)
+
+
 def quantize(source: Path, target: Path, kind: str = "Q8_0") -> None:
     """`source` quantised by llama.cpp; `kind` as in its `LLAMA_FTYPE_MOSTLY_*`. Raises RuntimeError."""
     import llama_cpp
 
-    log = llama_cpp.llama_log_callback(lambda level, text, data: None)  # a line a tensor says nothing to a person
-    llama_cpp.llama_log_set(log, None)
+    llama_cpp.llama_log_set(_silent(), None)  # a line a tensor says nothing to a person
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{kind}")
     if llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(params)) != 0:

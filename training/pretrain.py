@@ -27,6 +27,7 @@ from training.synthesize import Example, Synthesizer, texts_of
 from training.tokenizer import BOS, EOS, load_tokenizer, train_tokenizer
 
 CHUNK = 4096
+LOG_EVERY = 50
 VALIDATION_SEED = 7_777_777
 Batch = tuple[Tensor, Tensor]
 """Token ids (batch, length) int64, padded on the right; mask of the same shape, True where the next token counts."""
@@ -143,7 +144,7 @@ def train(run: Path, *, steps: int, width: int, layers: int, vocabulary: int, ba
                 losses.append(loss.item())
                 step += 1
                 bar.update()
-                if step % 50 == 0 or step == steps:
+                if step % LOG_EVERY == 0 or step % checkpoint_every == 0 or step == steps:
                     row = {"step": step, "loss": round(sum(losses) / len(losses), 4), "seconds": round(time.monotonic() - began)}
                     losses.clear()
                     if step % checkpoint_every == 0 or step == steps:
