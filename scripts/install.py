@@ -1,0 +1,110 @@
+"""What scripts/install does, on the standard library alone.
+
+A lock keeps two installs apart, a mark shows one that was interrupted (it is begun afresh; pip's cache keeps what was
+built), and a stamp per purpose makes the next call immediate.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+VENV = TOP / ".venv"
+LOCK = TOP / ".venv.lock"
+MARK = VENV / ".installing"
+EXTRAS = {"run": "", "test": "[dev,training]"}
+APT_FOR_TESTS = {"faketime": "faketime"}
+"""Command -> Debian package: the tests move the clock of a real daemon."""
+
+
+def stop(sentence: str) -> None:
+    sys.exit(f"scripts/install: {sentence}")
+
+
+def say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def fingerprint() -> str:
+    """What an installation depends on: if this has changed, it is done again."""
+    parts = [(TOP / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
+    return hashlib.sha256(b"\0".join([*parts, str(TOP).encode(), sys.version.encode()])).hexdigest()
+
+
+def stamp(purpose: str) -> Path:
+    return VENV / f".installed-{purpose}"
+
+
+def installed(purpose: str) -> bool:
+    return (VENV / "bin/python").exists() and not MARK.exists() \
+        and stamp(purpose).exists() and stamp(purpose).read_text() == fingerprint()
+
+
+def need_compiler() -> None:
+    """llama.cpp is compiled for this machine's processor."""
+    if not any(shutil.which(c) for c in ("c++", "g++", "clang++", os.environ.get("CXX", ""))):
+        stop("a C and C++ compiler is needed to build llama.cpp: install one (Debian, Ubuntu: apt install build-essential; "
+             "Fedora: dnf install gcc-c++; macOS: xcode-select --install).")
+
+
+def make_venv() -> None:
+    python = VENV / "bin/python"
+    if MARK.exists():
+        say("The last install was interrupted: starting it afresh.")
+    elif python.exists() and not subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode:
+        return  # what is there is used
+    if subprocess.run([sys.executable, "-m", "venv", "--clear", VENV]).returncode:
+        shutil.rmtree(VENV, ignore_errors=True)
+        stop("Python could not make a virtual environment: install its venv module (Debian: apt install python3-venv).")
+
+
+def install(purpose: str) -> None:
+    need_compiler()
+    make_venv()
+    say(f"Installing into {VENV.name} (the first time this takes some minutes: llama.cpp is compiled) ...")
+    MARK.touch()
+    environ = {"CMAKE_ARGS": "-DLLAVA_BUILD=OFF", **os.environ}
+    pip = [VENV / "bin/python", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    pip += ["-c", "constraints.txt", "-e", f".{EXTRAS[purpose]}"]
+    if subprocess.run(pip, cwd=TOP, env=environ, stdin=subprocess.DEVNULL).returncode:
+        MARK.unlink()  # pip ended by itself, and left nothing half done
+        stop("the install did not succeed; what pip says above tells why. Run this again when that is put right.")
+    for covered in ("run", purpose):
+        stamp(covered).write_text(fingerprint())
+    MARK.unlink()
+
+
+def need_apt_packages() -> None:
+    missing = [package for command, package in APT_FOR_TESTS.items() if not shutil.which(command)]
+    if not missing:
+        return
+    if os.geteuid() or not shutil.which("apt-get"):
+        say(f"Some tests will be skipped, for want of: {' '.join(missing)} (Debian: apt install {' '.join(missing)}).")
+        return
+    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
+        apt = ["apt-get", "-q", "-o", "Acquire::Retries=3", *command]
+        if subprocess.run(apt, env=environ, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode:
+            stop(f"apt-get could not install {' '.join(missing)}, which tests need.")
+
+
+def main() -> None:
+    purpose = sys.argv[1] if len(sys.argv) == 2 else ""
+    if purpose not in EXTRAS:
+        stop(f"say what for: {' or '.join(EXTRAS)}.")
+    if purpose == "test":
+        need_apt_packages()
+    if installed(purpose):
+        return
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not installed(purpose):
+            install(purpose)
+
+
+if __name__ == "__main__":
+    main()

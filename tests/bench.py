@@ -1,0 +1,126 @@
+"""Figures, never assertions: how fast, how big, how late.
+
+    scripts/bench            # a table
+    scripts/bench --json
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic, perf_counter, sleep
+
+from assistant.store import NewReminder, Store
+from tests.process import Daemon
+
+SENTENCES = {
+    5: "call mum tomorrow at five",
+    15: "hey could you please remind me to take the bins out on thursday morning at seven",
+    60: "so i was talking to my sister the other day about the garden and she said that we should really do something about it "
+    "before the summer comes and anyway what i wanted to say is please remind me to order four bags of compost and a new "
+    "watering can from the garden centre on the twenty second of june at half past ten",
+}
+
+
+def _quantiles(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {"p50": round(statistics.median(ordered), 2), "p95": round(ordered[int(0.95 * (len(ordered) - 1))], 2)}
+
+
+def _resident(pid: int) -> float:
+    """MiB in memory."""
+    return round(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of processor time so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def model(figures: dict) -> None:
+    from assistant.local import LlamaModel, model_file
+    from assistant.words import model_text
+    from tests.test_local import MODEL
+
+    before, began = _resident(os.getpid()), perf_counter()
+    loaded = LlamaModel(model_file(MODEL))
+    figures["model load ms"] = round((perf_counter() - began) * 1000, 1)
+    for n, text in SENTENCES.items():
+        times = []
+        for _ in range(40):
+            began = perf_counter()
+            loaded.write(model_text(text))
+            times.append((perf_counter() - began) * 1000)
+        figures[f"rewrite of {n} words ms"] = _quantiles(times)
+    figures["model memory MiB"] = round(_resident(os.getpid()) - before, 1)
+    loaded.close()
+
+
+def daemon(figures: dict, idle: float) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        began = perf_counter()
+        with Daemon(Path(folder)) as running:
+            figures["start to ready ms"] = round((perf_counter() - began) * 1000)
+            times = []
+            for n in range(200):
+                began = perf_counter()
+                running.say(f"remind me to call plumber {n} tomorrow at five pm")
+                times.append((perf_counter() - began) * 1000)
+            figures["text to committed reminder over HTTP ms"] = _quantiles(times)
+            figures["daemon memory MiB"] = _resident(running.process.pid)
+            cpu = _cpu(running.process.pid)
+            sleep(idle)
+            figures[f"idle CPU over {idle:.0f} s, % of a core"] = round(100 * (_cpu(running.process.pid) - cpu) / idle, 2)
+
+
+def many(figures: dict, count: int) -> None:
+    """A daemon with `count` pending reminders: how late it rings, and its memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, now = Path(folder), datetime.now(UTC)
+        with Daemon(path) as running:
+            running.stop()
+        (file,) = path.glob("*.db")
+        with Store.open(file) as store:
+            began = perf_counter()
+            far = [NewReminder(f"task {n}", "in 2 years", (now + timedelta(days=700, seconds=n)).replace(tzinfo=None), "UTC", None, now + timedelta(days=700, seconds=n)) for n in range(count)]
+            for start in range(0, count, 1000):
+                store.add_reminders(None, far[start : start + 1000])
+            added = perf_counter() - began
+            began = perf_counter()
+            store.active(limit=5)
+            found = perf_counter() - began
+        with Daemon(path) as running:
+            texts = [running.say(f"remind me to ring bell {n} in {2 + n} seconds") for n in range(5)]
+            due = {r["id"]: datetime.fromisoformat(r["due"]) for t in texts for r in t["reminders"]}
+            late, until = [], monotonic() + 30
+            while len(late) < len(due) and monotonic() < until:
+                line = running.wait_for(r"RING .*reminder=(\d+)", 30)
+                if int(line[1]) in due:
+                    late.append((datetime.now(UTC) - due[int(line[1])]).total_seconds() * 1000)
+            memory = _resident(running.process.pid)
+    figures[f"{count} pending"] = {"add ms each": round(added * 1000 / count, 3), "find the next 5 ms": round(found * 1000, 2), "ring late ms": _quantiles(late), "memory MiB": memory}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--idle", type=float, default=30, help="seconds of idleness to measure")
+    options = parser.parse_args()
+    figures: dict = {}
+    model(figures)
+    daemon(figures, options.idle)
+    for count in (10, 100_000):
+        many(figures, count)
+    if options.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:45} {', '.join(f'{k} {v}' for k, v in value.items()) if isinstance(value, dict) else value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Long runs against the real daemon: killed at random instants, and fed with what no person would say.
+
+    scripts/soak                    # 100 kills and 1,000 hostile requests
+    scripts/soak --kills 500 --seed 7
+
+Prints what it found and exits with 1 if anything was lost, doubled or answered badly.
+"""
+
+import argparse
+import json
+import sqlite3
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+from time import monotonic, sleep
+
+from tests.process import ASSISTANT, Daemon
+
+
+@dataclass
+class Tally:
+    """What a run of kills came to."""
+
+    kills: int = 0
+    accepted: dict[int, str] = field(default_factory=dict)
+    """Reminders whose acknowledgement arrived, by id: the instant that was promised."""
+    rung: dict[int, int] = field(default_factory=dict)
+    """Rings in the log, by reminder."""
+    faults: list[str] = field(default_factory=list)
+
+
+def _talk(daemon: Daemon, random: Random, tally: Tally, stop: threading.Event) -> None:
+    """Requests without a pause until the daemon is gone."""
+    while not stop.is_set():
+        n = random.randrange(10**6)
+        text = random.choice((f"remind me to water plant {n} in {random.randint(1, 3)} seconds", f"remind me to water plant {n} in 1 second", f"remind me to stretch every 10 seconds for {random.randint(2, 3)} times", f"remind me to ring {n} tomorrow at five pm"))
+        try:
+            status, answer = daemon.call("POST", "/requests", {"text": text})
+        except (OSError, ValueError):
+            return
+        if status == 200:
+            for r in answer["reminders"]:
+                tally.accepted[r["id"]] = r["due"]
+        elif status not in (503,):
+            tally.faults.append(f"{status} for {text!r}: {answer}")
+
+
+def kills(count: int, seed: int, folder: Path) -> Tally:
+    """Kills the daemon `count` times at random instants while requests come in and reminders fire."""
+    random, tally = Random(seed), Tally()
+    for _ in range(count):
+        with Daemon(folder) as daemon:
+            stop = threading.Event()
+            talkers = [threading.Thread(target=_talk, args=(daemon, Random(random.random()), tally, stop)) for _ in range(2)]
+            for t in talkers:
+                t.start()
+            sleep(random.uniform(0.0, 0.8))
+            daemon.kill()
+            tally.kills += 1
+            stop.set()
+            for t in talkers:
+                t.join()
+        _count_rings(daemon, tally)
+    with Daemon(folder) as daemon:  # what is still ahead and near rings now
+        until = monotonic() + 60
+        while monotonic() < until and _near(daemon):
+            sleep(0.2)
+        if daemon.stop() != 0:
+            tally.faults.append("the daemon did not stop cleanly")
+    _count_rings(daemon, tally)
+    _check(folder, tally)
+    return tally
+
+
+def _near(daemon: Daemon) -> bool:
+    """Whether a reminder is pending that is due within the minute, or a fired one has no ring yet."""
+    soon = datetime.now().astimezone() + timedelta(minutes=1)
+    reminders = daemon.call("GET", "/reminders?state=pending&limit=100000")[1]["reminders"]
+    return any(datetime.fromisoformat(r["due"]) < soon for r in reminders)
+
+
+def _count_rings(daemon: Daemon, tally: Tally) -> None:
+    for line in daemon.lines:
+        if " RING " in f" {line}":
+            id = int(line.split("reminder=")[1].split()[0])
+            tally.rung[id] = tally.rung.get(id, 0) + 1
+
+
+def _check(folder: Path, tally: Tally) -> None:
+    (file,) = folder.glob("*.db")
+    db = sqlite3.connect(file)
+    if db.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
+        tally.faults.append("the database is damaged")
+    kept = {id: (due, rule) for id, due, rule in db.execute("SELECT id, due, rrule FROM reminders")}
+    for id in tally.accepted:
+        if id not in kept:
+            tally.faults.append(f"reminder {id} was acknowledged and is not there")
+    for id, times, different in db.execute("SELECT reminder_id, count(*), count(DISTINCT due_utc) FROM deliveries GROUP BY reminder_id"):
+        if times != different:
+            tally.faults.append(f"an occurrence of reminder {id} is recorded twice")
+    delivered = {id for (id,) in db.execute("SELECT reminder_id FROM deliveries d WHERE EXISTS (SELECT 1 FROM outcomes o WHERE o.delivery_id = d.id AND o.ok)")}
+    for id, (due, rule) in kept.items():
+        if due is None and id not in delivered:
+            tally.faults.append(f"reminder {id} is over and was never delivered")
+        if due is None and not tally.rung.get(id):
+            tally.faults.append(f"reminder {id} is over and no ring of it is in the log")
+        count = rule and [p for p in rule.split(";") if p.startswith("COUNT=")]
+        if due is None and count:
+            heard = db.execute("SELECT sum(occurrences) FROM deliveries WHERE reminder_id = ?", (id,)).fetchone()[0]
+            if heard != int(count[0][6:]):
+                tally.faults.append(f"reminder {id}: {heard} occurrences of {count[0][6:]} were delivered")
+    db.close()
+
+
+def hostile_texts(count: int, random: Random) -> list[str]:
+    """What no person would say: bytes, emoji, right-to-left, ten thousand words, SQL, shell, JSON, control characters."""
+    kinds = (
+        lambda: bytes(random.randrange(256) for _ in range(random.randint(1, 200))).decode("utf-8", "replace"),
+        lambda: "".join(random.choice("🎂😀👨‍👩‍👧‍👦🏳️‍🌈é́́́") for _ in range(random.randint(1, 300))),
+        lambda: "ذكرني " + "".join(chr(random.randint(0x590, 0x6FF)) for _ in range(random.randint(1, 80))),
+        lambda: "word " * random.choice((90, 1000, 10_000)),
+        lambda: random.choice(("'; DROP TABLE reminders; --", "1 OR 1=1", "\"; DELETE FROM requests; --", "x') UNION SELECT * FROM reminders--")),
+        lambda: random.choice(("$(reboot)", "`rm -rf ~`", "; shutdown now", "| cat /etc/passwd", "&& :(){ :|:& };:", "../../etc/passwd")),
+        lambda: json.dumps({"text": {"nested": [1] * random.randint(1, 50)}}),
+        lambda: "".join(chr(random.randrange(32)) for _ in range(random.randint(1, 50))) + "x",
+        lambda: "remind me in " + "9" * random.randint(1, 480) + " minutes",
+        lambda: "remind me to " + random.choice(("| tomorrow 17:00", "/cancel all", "> in 5 minutes", "<bos> <eos>", "call mum |", "\\n\\n /other")),
+        lambda: "every " * random.randint(2, 90) + "day",
+        lambda: "x" * random.randint(1, 600),
+        lambda: " ".join(str(random.randrange(10 ** random.randint(1, 12))) for _ in range(30)),
+        lambda: "remind me on the " + str(random.randint(0, 99999)) + "th of " + random.choice(("february", "nonsense", "\u202efebruary")) + " at 25:61",
+        lambda: random.choice(("", " ", "\t", "\u200b", ".", "?!", "|", "/", ">")),
+    )
+    return [random.choice(kinds)() for _ in range(count)]
+
+
+def hostile(count: int, seed: int, folder: Path) -> list[str]:
+    """`count` hostile texts by HTTP and through `assistant parse`; what went wrong."""
+    random, faults = Random(seed), []
+    texts = hostile_texts(count, random)
+    with Daemon(folder) as daemon:
+        for n, text in enumerate(texts):
+            status, answer = daemon.call("POST", "/requests", {"text": text, "channel": f"hostile-{n}"})
+            if not (status == 200 and answer["reply"] or 400 <= status < 500 and answer["error"]["message"].endswith(".")):
+                faults.append(f"{status} {answer} for {text[:80]!r}")
+        for raw in (b"", b"{", b"\xff\xfe", b"[" * 50_000, b'{"text": 5}', b'{"text": null}', b'"text"', b"x" * 200_000):
+            status, answer = daemon.call("POST", "/requests", raw=raw)
+            if not 400 <= status < 500:
+                faults.append(f"{status} {answer} for the body {raw[:40]!r}")
+        if daemon.call("GET", "/health")[0] != 200:
+            faults.append("the daemon is not well")
+        if daemon.stop() != 0:
+            faults.append("the daemon did not stop cleanly")
+        faults += [line for line in daemon.lines if "Traceback" in line or "CRITICAL" in line]
+    lines = [" ".join(t.split()) for t in texts]
+    lines = [line.encode("utf-8", "replace").decode() for line in lines]
+    done = subprocess.run([*ASSISTANT, "parse", "--json", "--now", "2026-03-11T10:00", "--tz", "Europe/London"], input="\n".join(lines) + "\n", capture_output=True, text=True, cwd=folder)
+    answers = done.stdout.splitlines()
+    if len(answers) != len(lines):
+        faults.append(f"{len(lines)} lines in, {len(answers)} out: {done.stderr[-300:]}")
+    for line, answer in zip(lines, answers):
+        got = json.loads(answer)
+        if got["kind"] == "other" and not got.get("error") and not line:
+            faults.append("a blank line has no error")
+        if len(line) > 500 and not (got["kind"] == "other" and got["error"]):
+            faults.append(f"{len(line)} characters were taken")
+    (file,) = folder.glob("*.db")
+    if sqlite3.connect(file).execute("PRAGMA integrity_check").fetchone()[0] != "ok":
+        faults.append("the database is damaged")
+    return faults
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--hostile", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
+        tally = kills(options.kills, options.seed, Path(a))
+        faults = hostile(options.hostile, options.seed, Path(b))
+    print(f"{tally.kills} kills: {len(tally.accepted)} reminders acknowledged, {len(tally.rung)} rang {sum(tally.rung.values())} times, {len(tally.faults)} faults")
+    print(f"{options.hostile} hostile requests by HTTP and by parse: {len(faults)} faults")
+    for fault in [*tally.faults, *faults][:40]:
+        print(" -", fault)
+    return 1 if tally.faults or faults else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
