@@ -3,13 +3,18 @@
     AssistantError
     |- BadRequest            what was said or sent cannot be taken (400 / exit 2)
     |  |- TextTooLong, BlankText
+    |  |- BadInstant, BadZone, PastTime (422), TooLarge (413), TooSlow (408)
+    |- Refused               not for this caller (403)
+    |- AddressTaken          the daemon cannot listen there (exit 1)
     |- NotFound              no such reminder (404 / exit 1)
     |- BadWhen               not a sentence of the When language (422 / exit 2)
+    |  |- LiesBehind         it is one, and past
     |- ConfigError           config.toml, environment or .env (exit 2)
     |- ModelError            the rewrite model is missing, broken or busy (503 / exit 3)
     |  |- ModelMissing, Busy
     |- StoreError            the database (500 / exit 4)
-    |  |- NewerDatabase, CorruptDatabase, LockedDatabase, DiskFull, ReadOnlyFolder
+    |  |- NewerDatabase, CorruptDatabase, LockedDatabase, DiskFull, ReadOnlyFolder, DiskFault
+    |  |- AlreadyRunning     another daemon uses it
     |- NotRunning            no daemon answers (exit 5)
     |- DeliveryError         one notifier could not deliver (never ends the daemon)
 
@@ -48,6 +53,42 @@ class TextTooLong(BadRequest):
         super().__init__(f"This request has {length} characters and the limit is {limit}: say it in fewer words.")
 
 
+class BadInstant(BadRequest):
+    code = "bad_instant"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(f'"{text[:40]}" is not an instant: write it as 2026-03-12T14:30, with or without an offset.')
+
+
+class BadZone(BadRequest):
+    code = "bad_zone"
+
+
+class PastTime(BadRequest):
+    code, status = "past", 422
+
+    def __init__(self, when: str) -> None:
+        self.when = when
+        super().__init__(f'"{when[:80]}" has passed: say a time that lies ahead.')
+
+
+class TooLarge(BadRequest):
+    code, status = "too_large", 413
+
+
+class TooSlow(BadRequest):
+    code, status = "too_slow", 408
+
+
+class Refused(AssistantError):
+    code, status = "refused", 403
+
+
+class AddressTaken(AssistantError):
+    code = "address_taken"
+
+
 class NotFound(AssistantError):
     code, status, exit_status = "not_found", 404, 1
 
@@ -58,6 +99,14 @@ class BadWhen(AssistantError):
     def __init__(self, when: str) -> None:
         self.when = when
         super().__init__(f'"{when[:80]}" is not a time that I know: try "tomorrow 17:00" or "every thursday 07:00".')
+
+
+class LiesBehind(BadWhen):
+    code = "past"
+
+    def __init__(self, when: str) -> None:
+        self.when = when
+        AssistantError.__init__(self, f'"{when[:80]}" lies behind us: give a time that is to come.')
 
 
 class ConfigError(AssistantError):
@@ -85,6 +134,73 @@ class Busy(ModelError):
 
 class StoreError(AssistantError):
     code, exit_status = "store", 4
+
+
+class NewerDatabase(StoreError):
+    code = "newer_database"
+
+    def __init__(self, path: object, found: int, known: int) -> None:
+        self.path, self.found, self.known = path, found, known
+        super().__init__(
+            f"The database {path} has version {found} and this program knows versions up to {known}: "
+            "update the program, or give another folder with --data."
+        )
+
+
+class CorruptDatabase(StoreError):
+    code = "corrupt_database"
+
+    def __init__(self, path: object, detail: str) -> None:
+        self.path, self.detail = path, detail
+        super().__init__(
+            f"The database {path} is damaged ({detail}): put a backup in its place, or move it away to begin anew; "
+            "`sqlite3 FILE .recover` may save what it holds."
+        )
+
+
+class LockedDatabase(StoreError):
+    code, status = "locked_database", 503
+
+    def __init__(self, path: object) -> None:
+        self.path = path
+        super().__init__(f"Another program holds the database {path} locked: close it and try again.")
+
+
+class DiskFull(StoreError):
+    code, status = "disk_full", 507
+
+    def __init__(self, path: object) -> None:
+        self.path = path
+        super().__init__(f"The disk of {path} is full: free some space and try again; nothing was changed.")
+
+
+class ReadOnlyFolder(StoreError):
+    code = "read_only"
+
+    def __init__(self, path: object, detail: str) -> None:
+        self.path, self.detail = path, detail
+        super().__init__(
+            f"The database {path} cannot be written ({detail}): make its folder writable, or give another with --data."
+        )
+
+
+class DiskFault(StoreError):
+    code = "disk_fault"
+
+    def __init__(self, path: object, detail: str) -> None:
+        self.path, self.detail = path, detail
+        super().__init__(f"The disk fails to read or write {path} ({detail}): check the disk and its connection.")
+
+
+class AlreadyRunning(StoreError):
+    code, status = "already_running", 409
+
+    def __init__(self, path: object, process: str) -> None:
+        self.path, self.process = path, process
+        super().__init__(
+            f"A daemon {f'(process {process}) ' if process else ''}already uses {path}: "
+            "talk to that one, stop it first, or give another folder with --data."
+        )
 
 
 class NotRunning(AssistantError):

@@ -50,12 +50,12 @@ WORD = "WORD"
 """The terminal that stands for a word of the request."""
 
 CLASSES = {
-    "N": re.compile(r"[1-9]\d{0,2}"),
-    "D": re.compile(r"[1-9]|[12]\d|3[01]"),
-    "YYYY": re.compile(r"20\d\d"),
-    "HH:MM": re.compile(r"([01]\d|2[0-3]):[0-5]\d"),
-    "H:MM?": re.compile(r"([1-9]|1[0-2]):[0-5]\d\?"),
-    "YYYY-MM-DD": re.compile(r"20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"),
+    "N": re.compile(r"[1-9]\d{0,2}", re.ASCII),
+    "D": re.compile(r"[1-9]|[12]\d|3[01]", re.ASCII),
+    "YYYY": re.compile(r"20\d\d", re.ASCII),
+    "HH:MM": re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII),
+    "H:MM?": re.compile(r"([1-9]|1[0-2]):[0-5]\d\?", re.ASCII),
+    "YYYY-MM-DD": re.compile(r"20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", re.ASCII),
 }
 """Terminals that stand for many words."""
 

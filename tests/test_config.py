@@ -18,11 +18,8 @@ TOP = Path(__file__).parent.parent
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path, monkeypatch):
-    """Each test has a working folder and a home of its own."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home/.config"))
+    """Each test has a working folder of its own."""
     monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def defaults(section: type[BaseModel]) -> dict:

@@ -1,0 +1,272 @@
+"""The command `assistant`: a thin layer over the daemon's HTTP interface; `run`, `parse` and `doctor` need no daemon.
+
+Whatever is heavy is imported where it is used, so that `assistant --help` is there at once.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from assistant.errors import AssistantError
+
+EXIT_STATUSES = """Exit status: 0 done; 1 not found, or nothing was made of it; 2 what was given cannot be taken;
+3 the model; 4 the database; 5 no daemon answers."""
+
+app = typer.Typer(
+    help="Say it, forget about it, and it rings at the right instant.",
+    epilog=EXIT_STATUSES, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The configuration file.")]
+Host = Annotated[str | None, typer.Option("--host", metavar="HOST", help="Where the daemon listens.")]
+Port = Annotated[int | None, typer.Option("--port", metavar="N", help="The daemon's port.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before acting on a match by words.")]
+Which = Annotated[list[str], typer.Argument(metavar="ID|WORDS...", help="A number of `assistant list`, or words.")]
+
+
+def main() -> None:
+    """The entry point: an expected error is one sentence and its exit status, never a stack trace."""
+    try:
+        app(prog_name="assistant")
+    except AssistantError as e:
+        if "--json" in sys.argv:
+            _print_json({"error": {"code": e.code, "message": str(e)}})
+        else:
+            print(f"assistant: {e}", file=sys.stderr)
+        sys.exit(e.exit_status)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def _settings(config: Path | None, host: str | None = None, port: int | None = None, data: Path | None = None):
+    from assistant.config import load
+
+    http = {k: v for k, v in {"host": host, "port": port}.items() if v is not None}
+    return load(config, **({"http": http} if http else {}), **({"data": {"dir": str(data)}} if data else {}))
+
+
+def _daemon(config: Path | None, host: str | None, port: int | None):
+    from assistant.client import Daemon
+
+    http = _settings(config, host, port).http
+    return Daemon(http.host, http.port)
+
+
+@app.command()
+def run(
+    config: ConfigFile = None,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder of the database.")] = None,
+    host: Host = None,
+    port: Port = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the log as JSON.")] = False,
+) -> None:
+    """Run the assistant until it is told to stop (Ctrl-C, SIGTERM).
+
+    \b
+    Example: assistant run --data ~/reminders --port 8765
+    """
+    from assistant.app import run_forever
+
+    raise typer.Exit(run_forever(_settings(config, host, port, data), json_log=as_json))
+
+
+@app.command()
+def say(
+    text: Annotated[list[str], typer.Argument(help="What you would say.")],
+    config: ConfigFile = None, host: Host = None, port: Port = None, as_json: Json = False,
+) -> None:
+    """Say something to the running assistant, and answer if it asks back.
+
+    \b
+    Example: assistant say "hey can you remind me to call mum in two minutes"
+    """
+    daemon = _daemon(config, host, port)
+    said = " ".join(text)
+    while True:
+        answer = daemon.call("POST", "/requests", {"text": said, "channel": "cli"})
+        _show(answer, answer["reply"], as_json)
+        if as_json or not answer["question"] or not sys.stdin.isatty():
+            break
+        said = typer.prompt(">", prompt_suffix=" ", default="", show_default=False)
+        if not said.strip():
+            break
+    raise typer.Exit(1 if answer["kind"] == "other" else 0)
+
+
+@app.command("list")
+def list_(
+    state: Annotated[str, typer.Option(metavar="STATE", help="active, done, missed, cancelled or all.")] = "active",
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.")] = None,
+    config: ConfigFile = None, host: Host = None, port: Port = None, as_json: Json = False,
+) -> None:
+    """List the reminders, the next one first.
+
+    \b
+    Example: assistant list --limit 5
+    """
+    query: dict[str, Any] = {"state": None if state == "active" else state, "limit": limit}
+    answer = _daemon(config, host, port).call("GET", "/reminders", query=query)
+    if as_json:
+        _print_json(answer)
+    else:
+        _table(answer["reminders"])
+
+
+@app.command()
+def done(
+    which: Which, yes: Yes = False,
+    config: ConfigFile = None, host: Host = None, port: Port = None, as_json: Json = False,
+) -> None:
+    """Acknowledge a reminder; what recurs rings again next time.
+
+    \b
+    Example: assistant done 3
+             assistant done take the bins out
+    """
+    _act(_daemon(config, host, port), which, "Done with", "POST", "/done", {}, yes, as_json)
+
+
+@app.command()
+def cancel(
+    which: Which, yes: Yes = False,
+    config: ConfigFile = None, host: Host = None, port: Port = None, as_json: Json = False,
+) -> None:
+    """Cancel a reminder, and all its occurrences to come.
+
+    \b
+    Example: assistant cancel 3
+             assistant cancel dentist --yes
+    """
+    _act(_daemon(config, host, port), which, "Cancel", "DELETE", "", None, yes, as_json)
+
+
+@app.command()
+def snooze(
+    which: Which,
+    minutes: Annotated[int | None, typer.Option(metavar="N", help="For so many minutes.")] = None,
+    to: Annotated[str | None, typer.Option(metavar="WHEN", help='Until then, e.g. "tomorrow 09:00".')] = None,
+    yes: Yes = False,
+    config: ConfigFile = None, host: Host = None, port: Port = None, as_json: Json = False,
+) -> None:
+    """Let a reminder ring later; its recurrence stays as it is.
+
+    \b
+    Example: assistant snooze 3 --minutes 15
+             assistant snooze call mum --to "tomorrow 09:00"
+    """
+    if minutes is not None and to is not None:
+        raise typer.BadParameter("give --minutes or --to, not both")
+    body = {"minutes": minutes} if minutes is not None else {"when": to} if to is not None else {}
+    _act(_daemon(config, host, port), which, "Snooze", "POST", "/snooze", body, yes, as_json)
+
+
+@app.command()
+def move(
+    which: Which,
+    to: Annotated[str, typer.Option(metavar="WHEN", help='The new time, e.g. "friday 10:00".')],
+    yes: Yes = False,
+    config: ConfigFile = None, host: Host = None, port: Port = None, as_json: Json = False,
+) -> None:
+    """Move a reminder to another time.
+
+    \b
+    Example: assistant move dentist --to "friday 10:00"
+    """
+    _act(_daemon(config, host, port), which, "Move", "POST", "/move", {"when": to}, yes, as_json)
+
+
+@app.command()
+def parse(
+    text: Annotated[list[str] | None, typer.Argument(help="A request; else one a line on standard input.")] = None,
+    now: Annotated[str | None, typer.Option(metavar="ISO", help="Understand as if it were then.")] = None,
+    tz: Annotated[str | None, typer.Option(metavar="ZONE", help="The person's time zone, e.g. Europe/London.")] = None,
+    config: ConfigFile = None, as_json: Json = False,
+) -> None:
+    """Understand a request without scheduling anything; needs no daemon.
+
+    \b
+    Example: assistant parse "wake me up at six" --now 2026-03-12T22:00 --tz Europe/London
+             assistant parse --json < requests.txt
+    """
+    from assistant.instants import read_instant, read_zone
+    from assistant.parsing import parse_lines
+
+    settings = _settings(config)
+    zone = read_zone(tz) if tz is not None else settings.when.tz
+    at = read_instant(now, zone) if now is not None else None
+    lines = iter(sys.stdin.buffer) if text is None else [" ".join(text).encode(errors="replace")]
+    parse_lines(lines, at, zone, settings, as_json)
+
+
+@app.command()
+def doctor(config: ConfigFile = None, as_json: Json = False) -> None:
+    """Check the model, the database, the zone, the notifiers and the disk, and say what to do about each.
+
+    \b
+    Example: assistant doctor
+    """
+    from assistant.doctor import examine
+
+    findings = examine(_settings(config))
+    if as_json:
+        _print_json({"checks": [vars(f) for f in findings]})
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("", "check", "what was found", "what to do", box=None)
+        colours = {"ok": "green", "warn": "yellow", "fail": "red"}
+        for f in findings:
+            table.add_row(f"[{colours[f.state]}]{f.state}", f.name, f.found, f.advice)
+        Console().print(table)
+    raise typer.Exit(any(f.state == "fail" for f in findings))
+
+
+def _show(answer: dict, sentence: str, as_json: bool) -> None:
+    if as_json:
+        _print_json(answer)
+    else:
+        print(sentence, flush=True)
+
+
+def _act(daemon, which, verb: str, method: str, path: str, body: dict | None, yes: bool, as_json: bool) -> None:
+    """Do one thing to the one reminder that is meant; words that fit several, or none, do nothing."""
+    from assistant.errors import BadRequest, NotFound
+
+    words = " ".join(which)
+    found = daemon.find(words)
+    if not found:
+        raise NotFound(f'No reminder fits "{words}": `assistant list` shows them.')
+    if len(found) > 1:
+        if not as_json:
+            _table(found)
+        numbers = ", ".join(str(r["id"]) for r in found)
+        raise BadRequest(f'{len(found)} reminders fit "{words}": give the number of one ({numbers}).')
+    [reminder] = found
+    if not words.isdecimal() and not yes:
+        if not sys.stdin.isatty():
+            raise BadRequest(f'"{words}" means number {reminder["id"]}: give that number, or --yes.')
+        typer.confirm(f'{verb} "{reminder["task"]}" ({reminder["when"]})?', abort=True)
+    answer = daemon.call(method, f"/reminders/{reminder['id']}{path}", body)
+    _show(answer, answer["reply"], as_json)
+
+
+def _table(reminders: list[dict]) -> None:
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("id", "due", "what", "when", "state", box=None)
+    for r in reminders:
+        due = datetime.fromisoformat(r["due"]).strftime("%a %-d %b %Y %H:%M") if r["due"] else ""
+        table.add_row(str(r["id"]), due, Text(r["task"] or "(a reminder)"), Text(r["when"]), r["state"])
+    Console().print(table if reminders else "Nothing is set.")

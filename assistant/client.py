@@ -1,0 +1,72 @@
+"""How the commands speak to the running daemon: its HTTP interface, through the standard library for a fast start."""
+
+import http.client
+import json
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from assistant.errors import AssistantError, NotRunning
+from assistant.words import fold
+
+
+class Answered(AssistantError):
+    """The daemon's own error, told on with the exit status of its code."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code, self.exit_status = code, _exit_statuses(AssistantError).get(code, 1)
+        super().__init__(message)
+
+
+def _exit_statuses(kind: type[AssistantError]) -> dict[str, int]:
+    out = {kind.code: kind.exit_status}
+    for sub in kind.__subclasses__():
+        out |= _exit_statuses(sub)
+    return out
+
+
+class NoDaemon(NotRunning):
+    def __init__(self, address: str) -> None:
+        super().__init__(f"No assistant answers at {address}: start it with `assistant run` (or scripts/start).")
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """The daemon at an address."""
+
+    host: str
+    port: int
+    timeout: float = 60
+    """Seconds; a big model on a slow machine may think for long."""
+
+    def call(self, method: str, path: str, body: dict | None = None, query: dict | None = None) -> dict:
+        """The JSON that the daemon answers. Raises `NoDaemon`, or `Answered` with the daemon's own error."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
+        address = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        given = {k: v for k, v in (query or {}).items() if v is not None}
+        connection = http.client.HTTPConnection(host, self.port, timeout=self.timeout)
+        try:
+            connection.request(
+                method, path + ("?" + urlencode(given) if given else ""),
+                body=None if body is None else json.dumps(body), headers={"Content-Type": "application/json"},
+            )
+            response = connection.getresponse()
+            status, answer = response.status, json.loads(response.read())
+            if status >= 400:
+                raise Answered(answer["error"]["code"], answer["error"]["message"])
+            return answer
+        except TimeoutError:
+            raise NotRunning(f"The assistant at {address} did not answer within {self.timeout:.0f} seconds.") from None
+        except OSError:
+            raise NoDaemon(address) from None
+        except (http.client.HTTPException, ValueError, KeyError, TypeError):
+            raise NotRunning(f"Something other than the assistant answers at {address}: set [http] port.") from None
+        finally:
+            connection.close()
+
+    def find(self, words: str) -> list[dict]:
+        """The reminders that `words` mean: the one of that number, or those active ones whose task holds every word."""
+        if words.isdecimal():
+            return [self.call("GET", f"/reminders/{words}")]
+        wanted = {fold(w) for w in words.split()}
+        active = self.call("GET", "/reminders")["reminders"]
+        return [r for r in active if wanted <= {fold(w) for w in r["task"].split()}]

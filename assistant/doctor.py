@@ -1,0 +1,116 @@
+"""`assistant doctor`: looks at everything that the assistant stands on, and says what to do about what is wrong."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from time import perf_counter
+from typing import Literal
+
+from assistant.config import Config
+from assistant.errors import AssistantError, NotRunning
+
+MUCH_DISK, LITTLE_DISK = 500 * 2**20, 50 * 2**20
+"""Bytes; below the first a warning, below the second a failure."""
+SENTENCE = "remind me to call mum tomorrow at 5 pm"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check."""
+
+    state: Literal["ok", "warn", "fail"]
+    name: str
+    """What was looked at."""
+    found: str
+    advice: str = ""
+    """What to do; empty if nothing need be done."""
+
+
+def examine(config: Config) -> list[Finding]:
+    """Every check, each on its own, so that one failure hides no other."""
+    checks = (model, database, zone, notify, disk, daemon)
+    return [finding for check in checks for finding in _run(check, config)]
+
+
+def _run(check, config: Config) -> Iterator[Finding]:
+    try:
+        yield from check(config)
+    except AssistantError as e:
+        found, _, advice = str(e).partition(": ")
+        yield Finding("fail", check.__name__, found, advice)
+
+
+def model(config: Config) -> Iterator[Finding]:
+    """The rewrite model loads and writes one line."""
+    from assistant.local import LlamaModel, model_file
+    from assistant.words import model_text
+
+    began = perf_counter()
+    loaded = LlamaModel(model_file(config.model_path), config.model.threads)
+    ready = perf_counter()
+    lines, _ = loaded.write(model_text(SENTENCE))
+    loaded.close()
+    times = f"loaded in {(ready - began) * 1000:.0f} ms, a request in {(perf_counter() - ready) * 1000:.0f} ms"
+    yield Finding("ok", "model", f'{config.model_path.name}: {times}, "{lines.splitlines()[0]}"')
+
+
+def database(config: Config) -> Iterator[Finding]:
+    """The database is whole and of a version that this program knows."""
+    from assistant.store import inspect
+
+    facts = inspect(config.database)
+    if facts is None:
+        yield Finding("ok", "database", f"none yet; it will be made at {config.database}")
+    else:
+        size = f"{facts.size / 2**20:.1f} MB"
+        yield Finding("ok", "database", f"{config.database}: whole, {facts.pending} reminders ahead, {size}")
+
+
+def zone(config: Config) -> Iterator[Finding]:
+    """The person's time zone."""
+    tz = config.when.tz
+    yield Finding("ok", "zone", f"{tz.key}, where it is {datetime.now(tz):%A %H:%M}")
+
+
+def notify(config: Config) -> Iterator[Finding]:
+    """What each notifier itself says about whether it could ring."""
+    from assistant.app import notifiers
+
+    for notifier in notifiers(config):
+        problem = notifier.problem()
+        if problem:
+            yield Finding("warn", f"notify {notifier.name}", "cannot ring", problem)
+        else:
+            yield Finding("ok", f"notify {notifier.name}", "can ring")
+
+
+def disk(config: Config) -> Iterator[Finding]:
+    """Room where the database lies, and a folder that can be written."""
+    import os
+
+    folder = next(p for p in (config.data_dir.absolute(), *config.data_dir.absolute().parents) if p.exists())
+    free = shutil.disk_usage(folder).free
+    found = f"{free / 2**20:,.0f} MB free at {folder}"
+    if not os.access(folder, os.W_OK) or not folder.is_dir():
+        yield Finding("fail", "disk", f"{folder} cannot be written", "give it to your user, or set [data] dir")
+    elif free < LITTLE_DISK:
+        yield Finding("fail", "disk", found, "free some space: reminders could soon not be kept")
+    elif free < MUCH_DISK:
+        yield Finding("warn", "disk", found, "free some space")
+    else:
+        yield Finding("ok", "disk", found)
+
+
+def daemon(config: Config) -> Iterator[Finding]:
+    """The assistant runs, or could listen where it is told to."""
+    from assistant.client import Daemon
+    from assistant.listen import open_socket
+
+    host, port = config.http.host, config.http.port
+    try:
+        health = Daemon(host, port, timeout=5).call("GET", "/health")
+        yield Finding("ok", "daemon", f"runs at {host}:{port} since {health['uptime_s'] / 60:.0f} minutes")
+    except NotRunning:
+        open_socket(host, port).close()
+        yield Finding("warn", "daemon", f"does not run; {host}:{port} is free", "start it: assistant run")

@@ -1,0 +1,28 @@
+"""What every test shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+MODEL = Path(__file__).parent.parent / "models" / "small"
+
+
+@pytest.fixture
+def model() -> Path:
+    """The model that ships with the program."""
+    if not (MODEL / "manifest.json").is_file():
+        pytest.skip(f"there is no model in {MODEL.name} yet: training/export.py makes it")
+    return MODEL
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_this_machine(tmp_path, monkeypatch):
+    """No test sees the settings or the reminders of whoever runs it."""
+    for name in list(os.environ):
+        if name.upper().startswith("ASSISTANT_"):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
+    for name, folder in (("XDG_CONFIG_HOME", ".config"), ("XDG_DATA_HOME", ".local/share")):
+        monkeypatch.setenv(name, str(home / folder))
