@@ -58,15 +58,14 @@ async def _serve(config: Config) -> None:
             delivery = Delivery(store, notifiers(config), clock, delivery_policy(config))
             scheduler = Scheduler(store, clock, ring=delivery.ring)
             pipeline = Pipeline(
-                rewriter, store, config.when.policy, tz, clock, config.model.ask_below, scheduler.changed)
+                rewriter, store, config.when.policy, tz, clock, config.model.ask_below, scheduler.changed,
+                snooze_minutes=config.ring.snooze_minutes)
             running = [
                 tasks.create_task(delivery.run(), name="delivery"),
                 tasks.create_task(scheduler.run(), name="scheduler"),
                 tasks.create_task(_answer_unsettled(pipeline, store), name="unsettled requests"),
             ]
-            service = Service(
-                pipeline, store, clock, tz, config.when.policy, timedelta(minutes=config.ring.snooze_minutes),
-                scheduler.changed, rewriter.name)
+            service = Service(pipeline, rewriter.name)
             async with listening(service, socket) as url:
                 facts = {"model": rewriter.name, "zone": tz.key, "database": str(config.database),
                          "ms": round((monotonic() - began) * 1000)}

@@ -5,6 +5,7 @@ Whatever is heavy is imported where it is used, so that `assistant --help` is th
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -218,14 +219,8 @@ def doctor(config: ConfigFile = None, as_json: Json = False) -> None:
     if as_json:
         _print_json({"checks": [vars(f) for f in findings]})
     else:
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("", "check", "what was found", "what to do", box=None)
-        colours = {"ok": "green", "warn": "yellow", "fail": "red"}
-        for f in findings:
-            table.add_row(f"[{colours[f.state]}]{f.state}", f.name, f.found, f.advice)
-        Console().print(table)
+        head = ("", "check", "what was found", "what to do")
+        _print_table(head, ((f.state, f.name, f.found, f.advice) for f in findings))
     raise typer.Exit(any(f.state == "fail" for f in findings))
 
 
@@ -261,12 +256,23 @@ def _act(daemon, which, verb: str, method: str, path: str, body: dict | None, ye
 def _table(reminders: list[dict]) -> None:
     from datetime import datetime
 
+    def due(r: dict) -> str:
+        return f"{datetime.fromisoformat(r['due']):%a %d %b %Y %H:%M}" if r["due"] else ""
+
+    if reminders:
+        rows = ((str(r["id"]), due(r), r["task"] or "(a reminder)", r["when"], r["state"]) for r in reminders)
+        _print_table(("id", "due", "what", "when", "state"), rows)
+    else:
+        print("Nothing is set.")
+
+
+def _print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("id", "due", "what", "when", "state", box=None)
-    for r in reminders:
-        due = datetime.fromisoformat(r["due"]).strftime("%a %-d %b %Y %H:%M") if r["due"] else ""
-        table.add_row(str(r["id"]), due, Text(r["task"] or "(a reminder)"), Text(r["when"]), r["state"])
-    Console().print(table if reminders else "Nothing is set.")
+    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
+    table = Table(*head, box=None, pad_edge=False)
+    for row in rows:  # Text: what a person said is no markup
+        table.add_row(*(Text(cell, colours.get(cell, "")) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)

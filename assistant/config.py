@@ -22,6 +22,8 @@ from assistant.sections import Data, Http, Log, Model, Notify, Ring, When
 APP = "reminder-assistant"
 """The name of the user's configuration and data folders."""
 PREFIX = "ASSISTANT_"
+_NO_SETTINGS = {PREFIX + name for name in ("CONFIG", "TASK", "DUE", "ID")}
+"""Where the settings are; and what a program that rings finds in its environment, which may call `assistant` itself."""
 SHIPPED_MODEL = Path(__file__).parent.parent / "models/small"
 
 
@@ -123,7 +125,7 @@ def _refuse_unknown_variables(variables: Mapping[str, str]) -> None:
     sections = [*Config.model_fields]
     for name in variables:
         section = name.upper().removeprefix(PREFIX).partition("__")[0].lower()
-        if name.upper().startswith(PREFIX) and name.upper() != PREFIX + "CONFIG" and section not in sections:
+        if name.upper().startswith(PREFIX) and section not in sections and name.upper() not in _NO_SETTINGS:
             raise ConfigError(f"{name} is not a setting: {_one_of(section, sections, 'a section', PREFIX, str.upper)}.")
 
 

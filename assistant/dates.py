@@ -17,6 +17,8 @@ from assistant.syntax import Point
 Grain = Literal["minute", "daypart", "day"]
 """What a person said: a clock time or a length of time, a part of the day, or no more than a day."""
 DAY = timedelta(days=1)
+LAST_YEAR = 8000
+"""The longest length of time is 999 years, and the calendar ends with the year 9999."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,15 @@ class Here:
     """Aware UTC."""
     tz: ZoneInfo
     policy: Policy
+
+    @classmethod
+    def at(cls, text: str, now: datetime, tz: ZoneInfo, policy: Policy) -> "Here":
+        """For a sentence said at any aware instant. Raises `BadWhen` in a year from which it might lead out of time."""
+        if now.tzinfo is None:
+            raise ValueError("now must be aware")
+        if not 1 < now.year <= LAST_YEAR:
+            raise BadWhen(text)
+        return cls(now.astimezone(UTC), tz, policy)
 
     @property
     def wall(self) -> datetime:
@@ -117,7 +128,7 @@ def clock(word: str | None, policy: Policy) -> time:
         return time()
     if word.endswith("?"):
         before, after = halves(word)
-        return before if 7 <= before.hour else after
+        return before if before.hour >= 7 else after
     if word[0].isdigit():
         return time(int(word[:2]), int(word[3:]))
     return getattr(policy, word)

@@ -8,7 +8,6 @@
     |- AddressTaken          the daemon cannot listen there (exit 1)
     |- NotFound              no such reminder (404 / exit 1)
     |- BadWhen               not a sentence of the When language (422 / exit 2)
-    |  |- LiesBehind         it is one, and past
     |- ConfigError           config.toml, environment or .env (exit 2)
     |- ModelError            the rewrite model is missing, broken or busy (503 / exit 3)
     |  |- ModelMissing, Busy
@@ -99,14 +98,6 @@ class BadWhen(AssistantError):
     def __init__(self, when: str) -> None:
         self.when = when
         super().__init__(f'"{when[:80]}" is not a time that I know: try "tomorrow 17:00" or "every thursday 07:00".')
-
-
-class LiesBehind(BadWhen):
-    code = "past"
-
-    def __init__(self, when: str) -> None:
-        self.when = when
-        AssistantError.__init__(self, f'"{when[:80]}" lies behind us: give a time that is to come.')
 
 
 class ConfigError(AssistantError):

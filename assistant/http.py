@@ -14,24 +14,22 @@ A request that arrives twice with one `id` (or `X-Request-Id`) is taken once and
 import re
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from time import monotonic
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from assistant import __version__
-from assistant.clock import Clock
-from assistant.errors import BadRequest, LiesBehind
+from assistant import __version__, replies
+from assistant.errors import BadRequest
 from assistant.guard import MAX_BODY, only_this_machine, read_body, speak_json_errors
 from assistant.instants import read_instant, read_zone
 from assistant.messages import Reminder, Reply, Request
 from assistant.pipeline import Pipeline
-from assistant.store import Store
 from assistant.understand import as_json
-from assistant.when import Once, Past, Policy, Repeat, localise, parse_when
+from assistant.when import localise
 
 ANSWER_SECONDS = 1
 """How long an answer under way may still take when the daemon stops."""
@@ -43,15 +41,10 @@ MOST_REMINDERS = 1000
 
 
 class Service:
-    """The routes, over the pipeline for what is said and over the store for what is pressed."""
+    """The routes, over the pipeline."""
 
-    def __init__(
-        self, pipeline: Pipeline, store: Store, clock: Clock, tz: ZoneInfo, policy: Policy, snooze: timedelta,
-        changed: Callable[[], None], model: str,
-    ) -> None:
-        self._pipeline, self._store, self._clock = pipeline, store, clock
-        self._tz, self._policy, self._snooze = tz, policy, snooze
-        self._changed, self._model = changed, model
+    def __init__(self, pipeline: Pipeline, model: str) -> None:
+        self._pipeline, self._model = pipeline, model
         self._began = monotonic()
 
     def application(self) -> web.Application:
@@ -78,13 +71,13 @@ class Service:
         for name, value in (("id", id), ("channel", channel)):
             if not (0 < len(value) <= 100 and value.isprintable()):
                 raise BadRequest(f'"{name}" must have 1 to 100 printable characters.')
-        reply = await self._pipeline.handle(Request(id, body["text"], channel, self._clock.now()))
+        reply = await self._pipeline.handle(Request(id, body["text"], channel, self._pipeline.clock.now()))
         return web.json_response(reply_json(reply))
 
     async def predict(self, request: web.Request) -> web.Response:
         body = await read_body(request, required={"text": str}, optional={"now": str, "tz": str})
-        tz = read_zone(body["tz"]) if "tz" in body else self._tz
-        now = read_instant(body["now"], tz) if "now" in body else self._clock.now().astimezone(tz)
+        tz = read_zone(body["tz"]) if "tz" in body else self._pipeline.tz
+        now = read_instant(body["now"], tz) if "now" in body else self._pipeline.clock.now().astimezone(tz)
         return web.json_response(as_json(await self._pipeline.predict(body["text"], now, tz)))
 
     async def reminders(self, request: web.Request) -> web.Response:
@@ -94,70 +87,51 @@ class Service:
             raise BadRequest(f'"state" must be one of {", ".join(STATES)}.')
         if not re.fullmatch(r"[1-9]\d{0,5}", limit, re.ASCII):
             raise BadRequest('"limit" must be a number from 1 to 999999.')
-        found = self._store.active(int(limit)) if state == "active" else self._store.in_state(state, int(limit))
+        store = self._pipeline.store
+        found = store.active(int(limit)) if state == "active" else store.in_state(state, int(limit))
         return web.json_response({"reminders": [reminder_json(r) for r in found]})
 
     async def reminder(self, request: web.Request) -> web.Response:
-        return web.json_response(reminder_json(self._store.reminder(_id(request))))
+        return web.json_response(reminder_json(self._pipeline.store.reminder(_id(request))))
 
     async def done(self, request: web.Request) -> web.Response:
         await read_body(request, required={}, optional={})
-        [reminder] = self._store.done([_id(request)], self._clock.now())
-        return _changed_json("Done", reminder)
+        return self._changed("Done", self._pipeline.done(_id(request)))
 
     async def cancel(self, request: web.Request) -> web.Response:
-        [reminder] = self._store.cancel([_id(request)])
-        return _changed_json("Cancelled", reminder)
+        return self._changed("Cancelled", self._pipeline.cancel(_id(request)))
 
     async def snooze(self, request: web.Request) -> web.Response:
         body = await read_body(request, required={}, optional={"minutes": int, "when": str})
-        now = self._clock.now()
         if len(body) > 1:
             raise BadRequest('Give "minutes" or "when", not both.')
-        if "when" in body:
-            match parse_when(body["when"].strip().lower(), now.astimezone(self._tz), self._tz, self._policy):
-                case Once(due=until):
-                    pass
-                case Past():
-                    raise LiesBehind(body["when"])
-                case _:
-                    raise BadRequest("A snooze ends once: give a time that does not recur.")
-        elif not 1 <= body.get("minutes", 1) <= MOST_MINUTES:
+        if not 1 <= body.get("minutes", 1) <= MOST_MINUTES:
             raise BadRequest(f'"minutes" must be a number from 1 to {MOST_MINUTES}.')
-        else:
-            until = now + (timedelta(minutes=body["minutes"]) if body else self._snooze)
-        reminder = self._store.snooze(_id(request), until, now)
-        self._changed()
-        return _changed_json("Snoozed", reminder)
+        return self._changed("OK", self._pipeline.snooze(_id(request), body.get("minutes"), _when(body)))
 
     async def move(self, request: web.Request) -> web.Response:
         body = await read_body(request, required={"when": str}, optional={})
-        when = body["when"].strip().lower()
-        to = parse_when(when, self._clock.now().astimezone(self._tz), self._tz, self._policy)
-        if isinstance(to, Past):
-            raise LiesBehind(body["when"])
-        rrule = to.rrule if isinstance(to, Repeat) else None
-        wall = to.due.replace(tzinfo=None)
-        reminder = self._store.move(_id(request), when=when, wall=wall, zone=self._tz.key, rrule=rrule, due=to.due)
-        self._changed()
-        return _changed_json("Moved", reminder)
+        return self._changed("OK", self._pipeline.move(_id(request), _when(body)))
 
     async def health(self, _: web.Request) -> web.Response:
         return web.json_response({
             "status": "ok", "version": __version__, "model": self._model,
-            "pending": self._store.count_active(), "uptime_s": round(monotonic() - self._began, 1),
+            "pending": self._pipeline.store.count_active(), "uptime_s": round(monotonic() - self._began, 1),
         })
+
+    def _changed(self, what: str, reminder: Reminder) -> web.Response:
+        now = self._pipeline.clock.now().astimezone(self._pipeline.tz)
+        told = replies.reminder(reminder, now) if reminder.due else replies.task(reminder.task)
+        return web.json_response({"reply": f"{what}: {told}.", "reminder": reminder_json(reminder)})
 
 
 def _id(request: web.Request) -> int:
     return int(request.match_info["id"])
 
 
-def _changed_json(what: str, reminder: Reminder) -> web.Response:
-    facts = reminder_json(reminder)
-    due = datetime.fromisoformat(facts["due"]) if facts["due"] else None
-    until = f", {due:%A} {due.day} {due:%B} at {due.hour}:{due:%M}" if due else ""
-    return web.json_response({"reply": f"{what}: {reminder.task or 'the reminder'}{until}.", "reminder": facts})
+def _when(body: dict) -> str | None:
+    """A When sentence is written in small letters with single blanks; a person need not know."""
+    return " ".join(body["when"].lower().split()) if "when" in body else None
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import sys
 from datetime import UTC, datetime
 
 _OF_THE_RECORD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_NOISY = ("apscheduler", "aiohttp.access", "asyncio", "apprise", "tzlocal", "dateparser")
+_NOISY = ("apscheduler", "aiohttp", "asyncio", "apprise", "tzlocal", "dateparser")
 
 
 def _facts(record: logging.LogRecord) -> dict:
@@ -25,7 +25,7 @@ def _said(value: object) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-03-12T14:32:00.004+00:00 info    delivery: rang reminder=3 task="call mum"`."""
+    """`2026-03-12T14:32:00.004+00:00 info     delivery: rang reminder=3 task="call mum"`."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).astimezone().isoformat(timespec="milliseconds")
@@ -33,7 +33,7 @@ class TextFormatter(logging.Formatter):
         message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n").replace("\x1b", "\\x1b")
         facts = "".join(f" {k}={_said(v)}" for k, v in _facts(record).items())
         trace = "\n" + self.formatException(record.exc_info) if record.exc_info else ""
-        return f"{at} {record.levelname.lower():8}{name}: {message}{facts}{trace}"
+        return f"{at} {record.levelname.lower():8} {name}: {message}{facts}{trace}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -57,5 +57,6 @@ def start_log(level: str, form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("assistant.ring").setLevel(logging.INFO)  # a reminder is no detail
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)

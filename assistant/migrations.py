@@ -25,8 +25,8 @@ def _1_remember(db: Database) -> None:
         """CREATE TABLE reminders (
             id INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT REFERENCES requests (id),
             parent_id INTEGER REFERENCES reminders (id), task TEXT NOT NULL, "when" TEXT NOT NULL,
-            wall TEXT NOT NULL, fold INTEGER NOT NULL DEFAULT 0, zone TEXT NOT NULL, rrule TEXT, due TEXT, state TEXT NOT NULL
-            CHECK (state IN ('pending', 'fired', 'done', 'missed', 'cancelled')),
+            wall TEXT NOT NULL, fold INTEGER NOT NULL, zone TEXT NOT NULL, rrule TEXT, due TEXT,
+            state TEXT NOT NULL CHECK (state IN ('pending', 'fired', 'done', 'missed', 'cancelled')),
             CHECK ((state = 'pending') = (due IS NOT NULL)))""",
         "CREATE INDEX reminders_due ON reminders (due, id) WHERE state = 'pending'",
         "CREATE INDEX reminders_fired ON reminders (id) WHERE state = 'fired'",

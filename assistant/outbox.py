@@ -110,7 +110,7 @@ class Outbox:
             )
 
     def _supersede(self, reminder_id: int, due: str) -> int:
-        """A newer occurrence ends the ringing of older ones, and stands for those that no notifier has rung: how many."""
+        """A newer occurrence ends the ringing of older ones; how many of them nobody has heard, for it to stand for."""
         others = {"id": reminder_id, "due": due}
         unheard = (
             "reminder_id = :id AND state = 'ringing' AND due_utc <> :due"

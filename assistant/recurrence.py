@@ -52,7 +52,7 @@ def occurrences_between(rrule: str, wall: datetime, tz: ZoneInfo, after: datetim
 
 
 def next_wall(rrule: str, wall: datetime, tz: ZoneInfo, after: datetime) -> tuple[datetime, datetime] | None:
-    """For a rule of days or longer: the first occurrence after `after`, as the rule's own wall time and as aware UTC."""
+    """For a rule of days or longer: the first one after `after`, as the rule's own wall time and as aware UTC."""
     best = None
     for nominal, at in _instants(rrule, wall, tz, after):
         if best is None or at < best[1]:
@@ -141,7 +141,7 @@ def _explicit(rrule: str, start: datetime) -> str:
 
 
 def _forward(rule: dict[str, str], start: datetime, since: datetime) -> datetime:
-    """A later DTSTART on the same grid of periods, a whole period or more before `since`; `start` if that is too near."""
+    """A later DTSTART on the same grid of periods, a whole period or more before `since`; `start` if too near."""
     n = int(rule.get("INTERVAL", 1))
     day, clock = start.date(), start.time()
     match rule["FREQ"]:

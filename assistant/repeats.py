@@ -68,7 +68,7 @@ def pattern(said: Repetition, policy: Policy) -> Rule:
 
 
 def is_open(said: Repetition) -> bool:
-    """Whether the first occurrence decides on which day the others fall: `every month`, but not `every month on ...`."""
+    """Whether the first occurrence decides on which day the others fall: `every month`, not `every month on ...`."""
     return said.unit in ("week", "month", "year") and not (said.weekdays or said.on)
 
 
@@ -220,7 +220,8 @@ def _like(first: datetime, said: Repetition, times: set[time]) -> Rule:
 
 
 def _crossed(times: set[time]) -> list[time]:
-    return [time(hour, minute) for hour in sorted({t.hour for t in times}) for minute in sorted({t.minute for t in times})]
+    hours, minutes = sorted({t.hour for t in times}), sorted({t.minute for t in times})
+    return [time(hour, minute) for hour in hours for minute in minutes]
 
 
 def _list(numbers: Iterable[int]) -> str:
@@ -237,4 +238,5 @@ def _number(month: str) -> str:
 
 def text(rule: Rule) -> str:
     """An RRULE; an interval of 1 goes without saying."""
-    return ";".join(f"{name}={rule[name]}" for name in PARTS if name in rule and (name, rule[name]) != ("INTERVAL", "1"))
+    parts = [(name, rule[name]) for name in PARTS if name in rule]
+    return ";".join(f"{name}={value}" for name, value in parts if (name, value) != ("INTERVAL", "1"))

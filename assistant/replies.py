@@ -109,10 +109,7 @@ def reminder(r: Reminder, now: datetime) -> str:
 
 
 def ask_when(what: str | None) -> str:
-    return f"When should I remind you to {what}?" if what and what.split()[0].lower() not in _NOUNS else (f"When: {what}?" if what else "When?")
-
-
-_NOUNS = {"alarm", "timer", "reminder", "event", "meeting", "appointment", "my", "the", "a", "an", "our"}
+    return f'When should I remind you of "{what}"?' if what else "When should I remind you?"
 
 
 def past(entry: Entry, now: datetime) -> str:

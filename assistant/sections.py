@@ -145,7 +145,7 @@ class Apprise(Section):
 class Notify(Section):
     """By what a reminder rings."""
 
-    use: tuple[Literal["log", "desktop", "command", "apprise"], ...] = ("log", "desktop")
+    use: tuple[Literal["log", "desktop", "command", "apprise"], ...] = Field(("log", "desktop"), min_length=1)
     """a list of "log", "desktop", "command" and "apprise\""""
     timeout_seconds: float = Field(20, gt=0, le=600)
     """seconds that one of them may take, above 0 to 600"""

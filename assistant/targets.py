@@ -100,10 +100,9 @@ _NUMBERS = {w: n for n, forms in enumerate(("first one 1 1st", "second two 2 2nd
 def pick(answer: str, offered: Sequence[Reminder], now: datetime, tz: ZoneInfo) -> Reminder | None:
     """The one of `offered` that an answer to "Which one?" means: by number, by its words, by its time of day."""
     said = [w.folded for w in words(answer)]
-    numbers = [_NUMBERS[w] for w in said if w in _NUMBERS]
     plain = [w for w in said if w not in _STOP and w not in ("number", "please", "one")]
-    if said and (len(plain) <= 1) and numbers:
-        n = next((_NUMBERS[w] for w in plain if w in _NUMBERS), numbers[0])
+    if all(w in _NUMBERS for w in plain) and (plain or "one" in said):
+        n = _NUMBERS[plain[0]] if plain else 1
         return offered[n - 1] if n <= len(offered) else None
     if plain == ["last"]:
         return offered[-1]

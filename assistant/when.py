@@ -54,7 +54,6 @@ from zoneinfo import ZoneInfo
 
 from assistant import repeats
 from assistant.dates import Grain, Here, Policy, at_clock, grain_of, localise, named_day
-from assistant.errors import BadWhen
 from assistant.grammar import is_when
 from assistant.recurrence import next_occurrence, occurrences_between
 from assistant.syntax import DAY_UNITS, Delay, Point, Repetition, read_when
@@ -65,8 +64,6 @@ __all__ = [
 ]  # fmt: skip
 
 BAR = "|"
-LAST_YEAR = 8000
-"""The longest length of time is 999 years and the calendar ends with the year 9999."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +99,8 @@ def parse_when(text: str, now: datetime, tz: ZoneInfo, policy: Policy = Policy()
 
     Raises `BadWhen` for what is no sentence of the language, and nothing else.
     """
-    if now.tzinfo is None:
-        raise ValueError("now must be aware")
     said = read_when(text)
-    if now.year > LAST_YEAR:
-        raise BadWhen(text)
-    here = Here(now.astimezone(UTC), tz, policy)
+    here = Here.at(text, now, tz, policy)
     match said:
         case Delay(span=((n, unit), *_)) if unit in DAY_UNITS:
             day = named_day(f"in {n} {unit}s", here.today)

@@ -47,8 +47,8 @@ def installed(purpose: str) -> bool:
 def need_compiler() -> None:
     """llama.cpp is compiled for this machine's processor."""
     if not any(shutil.which(c) for c in ("c++", "g++", "clang++", os.environ.get("CXX", ""))):
-        stop("a C and C++ compiler is needed to build llama.cpp: install one (Debian, Ubuntu: apt install build-essential; "
-             "Fedora: dnf install gcc-c++; macOS: xcode-select --install).")
+        stop("a C and C++ compiler is needed to build llama.cpp: install one (Debian, Ubuntu: apt install "
+             "build-essential; Fedora: dnf install gcc-c++; macOS: xcode-select --install).")
 
 
 def make_venv() -> None:

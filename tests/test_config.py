@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from assistant.app import delivery_policy
 from assistant.config import Config, load
+from assistant.delivery import DeliveryPolicy
 from assistant.errors import ConfigError
 from assistant.sections import When
 from assistant.when import Policy
@@ -104,9 +106,9 @@ def test_a_time_of_day_may_be_a_string_or_a_time_of_toml(tmp_path, written):
 
 WRONG = {
     "a key that is not known": ("[http]\nprt = 1", {}, ["http.prt is not", "did you mean http.port?", "http.host"]),
-    "a section that is not known": ("[htp]\nport = 1", {}, ["htp is not", "did you mean http?", "ring"]),
+    "a section that is none": ("[htp]\nport = 1", {}, ["htp is not", "did you mean http?", "ring"]),
     "a key outside of a section": ("port = 1", {}, ["port is not a setting"]),
-    "a key of a section within a section": ("[notify.command]\nargs = 1", {}, ["notify.command.args", "notify.command.argv"]),
+    "a key of a table in a table": ("[notify.command]\nargs = 1", {}, ["notify.command.args", "notify.command.argv"]),
     "a word for a number": ('[http]\nport = "x"', {}, ["http.port", "'x'", "a TCP port"]),
     "a number out of bounds": ("[http]\nport = 65536", {}, ["http.port", "65536", "1 to 65535"]),
     "true for a number": ("[http]\nport = true", {}, ["http.port", "a TCP port"]),
@@ -120,6 +122,7 @@ WRONG = {
     "a zone that is none": ('[when]\nzone = "Europe/Londn"', {}, ["when.zone", "Europe/London"]),
     "a zone out of the tree": ('[when]\nzone = "../../etc/passwd"', {}, ["when.zone"]),
     "a notifier without its settings": ('[notify]\nuse = ["command"]', {}, ["notify", "argv is empty"]),
+    "no notifier at all": ("[notify]\nuse = []", {}, ["notify.use", "apprise"]),
     "not TOML": ("port = = 1", {}, ["config.toml", "line 1"]),
     "a variable of a wrong section": ("", {"ASSISTANT_HTPP__PORT": "1"}, ["ASSISTANT_HTPP__PORT", "ASSISTANT_HTTP?"]),
     "a variable of a wrong key": ("", {"ASSISTANT_HTTP__PRT": "1"}, ["http.prt", "http.port"]),
@@ -149,6 +152,14 @@ def test_a_file_that_cannot_be_read_is_a_configuration_error(tmp_path, name, con
         assert name in str(e)
     else:
         assert content is None and name == ".env", "only a folder called .env may be passed over"
+
+
+def test_a_program_that_rings_may_call_assistant_itself():
+    load(environ={"ASSISTANT_TASK": "call mum", "ASSISTANT_DUE": "2026-03-12T14:00:00+00:00", "ASSISTANT_ID": "7"})
+
+
+def test_the_delivery_settings_have_the_defaults_of_the_delivery_policy():
+    assert delivery_policy(load(environ={})) == DeliveryPolicy()
 
 
 def test_the_example_of_env_names_settings_that_exist(tmp_path):

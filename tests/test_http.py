@@ -58,7 +58,7 @@ async def client(tmp_path, rewriter):
     clock, policy = SystemClock(), Policy()
     with Store.open(tmp_path / "reminders.db") as store, open_socket("127.0.0.1", 0) as socket:
         pipeline = Pipeline(rewriter, store, policy, LONDON, clock, 0.0, lambda: None)
-        service = Service(pipeline, store, clock, LONDON, policy, timedelta(minutes=10), lambda: None, rewriter.name)
+        service = Service(pipeline, rewriter.name)
         async with listening(service, socket) as url, aiohttp.ClientSession() as session:
             yield Client(session, url)
 
@@ -189,8 +189,7 @@ REFUSED = {
     "a text that is null": ("POST", "/predict", b'{"text": null}', 400, "bad_request"),
     "a key that is not known": ("POST", "/requests", b'{"text": "x", "chanel": "y"}', 400, "bad_request"),
     "an empty channel": ("POST", "/requests", b'{"text": "x", "channel": ""}', 400, "bad_request"),
-    "a channel of a thousand characters": ("POST", "/requests",
-                                           json.dumps({"text": "x", "channel": "y" * 1000}).encode(), 400, "bad_request"),
+    "a long channel": ("POST", "/requests", b'{"text": "x", "channel": "%s"}' % (b"y" * 101), 400, "bad_request"),
     "a blank text": ("POST", "/requests", b'{"text": " \\n "}', 400, "blank"),
     "a long text": ("POST", "/requests", json.dumps({"text": "word " * 200}).encode(), 400, "too_long"),
     "a blank text to predict": ("POST", "/predict", b'{"text": ""}', 400, "blank"),
@@ -270,9 +269,9 @@ async def test_a_host_that_is_a_loopback_name_is_served_with_any_port(client, ho
     assert (await client("GET", "/health", headers={"Host": host}))[0] == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "192.168.1.5", "0.0.0.0", "localhost.evil.example",
-                                  "evil.example@localhost", "localhost@evil.example", "[::2]", "[::1", "localhost:port",
-                                  "localhost/evil.example", "", "127.1"])
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "192.168.1.5", "0.0.0.0", "127.1", "",
+                                  "localhost.evil.example", "evil.example@localhost", "localhost@evil.example",
+                                  "[::2]", "[::1", "localhost:port", "localhost/evil.example"])
 async def test_a_host_that_was_bent_to_this_machine_is_refused(client, host):
     status, answer = await client("GET", "/health", headers={"Host": host})
     assert (status, answer["error"]["code"]) == (403, "refused")
@@ -291,7 +290,8 @@ async def test_a_body_that_never_comes_is_given_up(client, monkeypatch):
 
 async def test_what_is_no_http_at_all_leaves_the_service_alive(client):
     port = int(client.url.rpartition(":")[2])
-    for garbage in (b"\x16\x03\x01\x02\x00\x01", b"GET\r\n\r\n", b"POST /requests HTTP/1.1\r\nContent-Length: -5\r\n\r\n"):
+    tls, short, negative = b"\x16\x03\x01\x02\x00\x01", b"GET\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n"
+    for garbage in (tls, short, negative):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(garbage)
         writer.write_eof()
