@@ -17,12 +17,14 @@ from assistant.when import Once, Past, Policy, Repeat, parse_when
 class PastTime(BadRequest):
     """The new time of a reminder lies behind."""
 
-    code = "past"
+    code, status = "past", 422
 
     def __init__(self, due: datetime, now: datetime) -> None:
         self.due = due
         local = due.astimezone(now.tzinfo)
-        super().__init__(f"{replies.clock(local)} {replies.day(local.date(), now.date())} has passed: say another time.")
+        super().__init__(
+            f"{replies.clock(local)} {replies.day(local.date(), now.date())} has passed: say another time."
+        )
 
 
 def is_time(word: str) -> bool:
@@ -54,15 +56,31 @@ def _on(due: datetime, time: str) -> str:
     return f"{due.day} {MONTHS[due.month - 1]} {due.year} {time}"
 
 
-def new_time(r: Reminder, u: Understanding, now: datetime, tz: ZoneInfo, policy: Policy) -> tuple[str, Once | Repeat]:
-    """The When sentence and instant to which `r` moves. Raises `PastTime`, or `BadRequest` if no time was said."""
+def once_at(when: str, now: datetime, tz: ZoneInfo, policy: Policy) -> datetime:
+    """The instant of a When sentence that does not recur. Raises `BadWhen`, `PastTime`, `BadRequest`."""
+    result = parse_when(when, now, tz, policy)
+    if isinstance(result, Repeat):
+        raise BadRequest("One cannot snooze again and again: say one time.")
+    if isinstance(result, Past):
+        raise PastTime(result.due, now)
+    return result.due
+
+
+def new_time(
+    r: Reminder, when: str | None, shift_minutes: int | None, now: datetime, tz: ZoneInfo, policy: Policy
+) -> tuple[str, Once | Repeat]:
+    """The When sentence and instant to which `r` moves: to `when`, or later by `shift_minutes`.
+
+    Raises `PastTime`, `BadWhen`, or `BadRequest` if no time was said.
+    """
     due = due_of(r).astimezone(tz)
-    if u.shift_minutes is not None:
-        shifted = (due.replace(tzinfo=None) + timedelta(minutes=u.shift_minutes)).replace(tzinfo=tz)
+    if shift_minutes is not None:
+        shifted = (due.replace(tzinfo=None) + timedelta(minutes=shift_minutes)).replace(tzinfo=tz)
         time = f"{shifted.hour:02}:{shifted.minute:02}"
-        sentence = retime(r.when, time) if r.rrule and abs(u.shift_minutes) < 1440 and not _fast(r) else _on(shifted, time)
+        sentence = (
+            retime(r.when, time) if r.rrule and abs(shift_minutes) < 1440 and not _fast(r) else _on(shifted, time)
+        )
     else:
-        when = u.entries[0].when if u.entries else None
         if when is None:
             raise BadRequest("Say when it shall ring instead.")
         read, sentence = read_when(when), when
@@ -85,13 +103,31 @@ def _fast(r: Reminder) -> bool:
     return isinstance(read, Repetition) and read.unit in ("second", "minute", "hour")
 
 
-def move(store: Store, r: Reminder, u: Understanding, now: datetime, tz: ZoneInfo, policy: Policy) -> Reminder:
-    sentence, result = new_time(r, u, now, tz, policy)
+def move(
+    store: Store, r: Reminder, when: str | None, shift_minutes: int | None, now: datetime, tz: ZoneInfo, policy: Policy
+) -> Reminder:
+    """Raises what `new_time` raises, and `NotFound` for one that is over."""
+    sentence, result = new_time(r, when, shift_minutes, now, tz, policy)
     wall = result.due.astimezone(tz).replace(tzinfo=None)
-    return store.move(r.id, when=sentence, wall=wall, zone=tz.key, rrule=result.rrule if isinstance(result, Repeat) else None, due=result.due)
+    return store.move(
+        r.id,
+        when=sentence,
+        wall=wall,
+        zone=tz.key,
+        rrule=result.rrule if isinstance(result, Repeat) else None,
+        due=result.due,
+    )
 
 
-def act(store: Store, meant: Sequence[Reminder], u: Understanding, now: datetime, tz: ZoneInfo, policy: Policy, snooze: timedelta) -> tuple[list[Reminder], str]:
+def act(
+    store: Store,
+    meant: Sequence[Reminder],
+    u: Understanding,
+    now: datetime,
+    tz: ZoneInfo,
+    policy: Policy,
+    snooze: timedelta,
+) -> tuple[list[Reminder], str]:
     """Does what `u.kind` says to the reminders meant; those it changed, and what to say. `now` in the person's zone."""
     ids = [r.id for r in meant]
     match u.kind:
@@ -106,7 +142,8 @@ def act(store: Store, meant: Sequence[Reminder], u: Understanding, now: datetime
             changed = [store.snooze(id, until, now) for id in ids]
             return changed, f"OK: {replies.task(meant[0].task)} again {replies.instant(until.astimezone(tz), now)}."
         case "move":
-            changed = [move(store, r, u, now, tz, policy) for r in meant]
+            when = u.entries[0].when if u.entries else None
+            changed = [move(store, r, when, u.shift_minutes, now, tz, policy) for r in meant]
             return changed, "OK: " + "; ".join(replies.reminder(r, now) for r in changed) + "."
     raise ValueError(u.kind)
 

@@ -193,8 +193,9 @@ def _os_fault(path: Path, e: OSError) -> StoreError:
 
 
 def _fault(path: Path, e: sqlite3.Error) -> StoreError | None:
-    code = getattr(e, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    exact = getattr(e, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    code = exact & 0xFF
+    if code == sqlite3.SQLITE_FULL or exact == sqlite3.SQLITE_IOERR_SHMSIZE:
         return DiskFull(path)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return CorruptDatabase(path, str(e))

@@ -35,7 +35,9 @@ class Vocabulary:
         self._fixed: dict[frozenset[str], tuple[Trie, ...]] = {}
         self.arcs = [tuple(arcs) for arcs in self.automaton.arcs]
         # Only states with an arc, and the final one, matter between words.
-        self.closures = [frozenset(s for s in c if self.arcs[s] or s == self.automaton.end) for c in self.automaton.closures]
+        self.closures = [
+            frozenset(s for s in c if self.arcs[s] or s == self.automaton.end) for c in self.automaton.closures
+        ]
 
     def trie(self, terminal: str) -> Trie:
         """All spellings of a terminal."""
@@ -53,7 +55,9 @@ class Vocabulary:
             for terminal in sorted(terminals):
                 if terminal not in CLASSES:
                     _insert(single, word_tokens(terminal, self.tokenize), terminal)
-            self._fixed[terminals] = tuple(t for t in (single, *(self.trie(c) for c in sorted(terminals) if c in CLASSES)) if t)
+            self._fixed[terminals] = tuple(
+                t for t in (single, *(self.trie(c) for c in sorted(terminals) if c in CLASSES)) if t
+            )
         return self._fixed[terminals]
 
 
@@ -115,10 +119,9 @@ class Constraint:
         for state, place in self._states:
             for terminal, to in self._v.arcs[state]:
                 if terminal == WORD:
-                    try:
-                        reached.update((s, self._words.index(word, place) + 1) for s in self._v.closures[to])
-                    except ValueError:
-                        pass
+                    if word in self._words[place:]:
+                        after = self._words.index(word, place) + 1
+                        reached.update((s, after) for s in self._v.closures[to])
                 elif terminal == word or (terminal in CLASSES and CLASSES[terminal].fullmatch(word)):
                     reached.update((s, 0 if word == NEWLINE else place) for s in self._v.closures[to])
         self._states = frozenset(reached)

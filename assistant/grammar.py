@@ -5,15 +5,16 @@ model inside it (`decoding.py`). Words are what stands between blanks, so a sent
 
     when    = once | repeat
     once    = date [time] | time | "tonight" | "in" clockspan | "in" dayspan [time]
-    date    = "today" | "tomorrow" | ["next"] WEEKDAY | WEEKDAY "in" N weeks | "this" "weekend" | "next" ("week" | "month")
-            | "end" "of" ("week" | "month") | YYYY-MM-DD | D MONTH [YYYY] | "the" D
-            | ORDINAL WEEKDAY "of" MONTH | "easter" | "good" "friday" | "easter" "monday"
+    date    = "today" | "tomorrow" | ["next"] WEEKDAY | WEEKDAY "in" N weeks
+            | "this" "weekend" | "next" ("week" | "month") | "end" "of" ("week" | "month")
+            | YYYY-MM-DD | D MONTH [YYYY] | "the" D | ORDINAL WEEKDAY "of" MONTH | "easter" | "good" "friday" | "easter" "monday"
     time    = HH:MM                      24-hour, said or implied beyond doubt
             | H:MM?                      12-hour, am or pm not said
             | "morning" | "noon" | "afternoon" | "evening" | "night" | "midnight"
     clockspan = N hours [N minutes] | N minutes | N seconds
     dayspan = N days | N weeks | N months | N years
-    repeat  = "every" rule [time {"and" time}] ["from" point] ["until" point | "for" N (times | a unit)] ["except" WEEKDAY {"and" WEEKDAY}]
+    repeat  = "every" rule [time {"and" time}] ["from" point] ["until" point | "for" N (times | a unit)]
+              ["except" WEEKDAY {"and" WEEKDAY}]
     rule    = "day" | "weekday" | "weekend" | WEEKDAY {"and" WEEKDAY} | unit | N units
             | ("week" | N weeks) "on" WEEKDAY {"and" WEEKDAY} | ("month" | N months) "on" ("the" D | ORDINAL WEEKDAY)
             | "year" "on" (D MONTH | ORDINAL WEEKDAY "of" MONTH)
@@ -40,7 +41,20 @@ from random import Random
 MAX_LIST = 7
 MAX_ENTRIES = 5
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december")
+MONTHS = (
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+)
 ORDINALS = ("first", "second", "third", "fourth", "last")
 DAYPARTS = ("morning", "noon", "afternoon", "evening", "night", "midnight")
 QUANTIFIERS = ("all", "next", "first", "last", "that")
@@ -128,25 +142,54 @@ month = alt(*MONTHS)
 ordinal_weekday = seq(alt(*ORDINALS), weekday)
 time = alt("HH:MM", "H:MM?", *DAYPARTS)
 date = alt(
-    "today", "tomorrow", seq(opt("next"), weekday), seq(weekday, "in", "N", _unit("week")),
-    seq("this", "weekend"), seq("next", alt("week", "month")), seq("end", "of", alt("week", "month")),
-    "YYYY-MM-DD", seq("D", month, opt("YYYY")), seq("the", "D"), seq(ordinal_weekday, "of", month),
-    "easter", seq("good", "friday"), seq("easter", "monday"),
+    "today",
+    "tomorrow",
+    seq(opt("next"), weekday),
+    seq(weekday, "in", "N", _unit("week")),
+    seq("this", "weekend"),
+    seq("next", alt("week", "month")),
+    seq("end", "of", alt("week", "month")),
+    "YYYY-MM-DD",
+    seq("D", month, opt("YYYY")),
+    seq("the", "D"),
+    seq(ordinal_weekday, "of", month),
+    "easter",
+    seq("good", "friday"),
+    seq("easter", "monday"),
 )
-clockspan = alt(seq("N", _unit("hour"), opt("N", _unit("minute"))), seq("N", _unit("minute")), seq("N", _unit("second")))
+clockspan = alt(
+    seq("N", _unit("hour"), opt("N", _unit("minute"))), seq("N", _unit("minute")), seq("N", _unit("second"))
+)
 dayspan = seq("N", _unit("day", "week", "month", "year"))
 once = alt(seq(date, opt(time)), time, "tonight", seq("in", clockspan), seq("in", dayspan, opt(time)))
 point = alt(seq(date, opt(time)), time)
 rule = alt(
-    "day", "weekday", "weekend", weekdays,
-    "second", "minute", "hour", "week", "month", "year", seq("N", _unit("second", "minute", "hour", "day", "week", "month", "year")),
+    "day",
+    "weekday",
+    "weekend",
+    weekdays,
+    "second",
+    "minute",
+    "hour",
+    "week",
+    "month",
+    "year",
+    seq("N", _unit("second", "minute", "hour", "day", "week", "month", "year")),
     seq(alt("week", seq("N", _unit("week"))), "on", weekdays),
     seq(alt("month", seq("N", _unit("month"))), "on", alt(seq("the", "D"), ordinal_weekday)),
     seq("year", "on", alt(seq("D", month), seq(ordinal_weekday, "of", month))),
 )
 repeat = seq(
-    "every", rule, opt(chain(time, "and", 4)), opt("from", point),
-    opt(alt(seq("until", point), seq("for", "N", _unit("time", "second", "minute", "hour", "day", "week", "month", "year")))),
+    "every",
+    rule,
+    opt(chain(time, "and", 4)),
+    opt("from", point),
+    opt(
+        alt(
+            seq("until", point),
+            seq("for", "N", _unit("time", "second", "minute", "hour", "day", "week", "month", "year")),
+        )
+    ),
     opt("except", weekdays),
 )
 when = alt(once, repeat)
@@ -154,7 +197,8 @@ window = alt(time, seq(alt("after", "before"), time), seq("between", time, "and"
 range_ = alt(seq("this", alt("week", "month", "year")), month, seq(date, opt(window)), window, repeat)
 target = seq(opt(alt(*QUANTIFIERS)), Loop(WORD), opt("|", range_))
 slash = alt(
-    "/other", seq(alt("/list", "/cancel", "/done"), target),
+    "/other",
+    seq(alt("/list", "/cancel", "/done"), target),
     seq("/snooze", target, opt(">", when)),
     seq("/move", target, opt(">", alt(when, seq(alt("later", "earlier"), alt(clockspan, dayspan))))),
 )
@@ -182,7 +226,11 @@ class Automaton:
         reached: set[int] = set()
         for s in states:
             for terminal, to in self.arcs[s]:
-                if terminal == word or (terminal == WORD and said) or (terminal in CLASSES and CLASSES[terminal].fullmatch(word)):
+                if (
+                    terminal == word
+                    or (terminal == WORD and said)
+                    or (terminal in CLASSES and CLASSES[terminal].fullmatch(word))
+                ):
                     reached |= self.closures[to]
         return frozenset(reached)
 

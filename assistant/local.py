@@ -22,7 +22,7 @@ CONTEXT = 3072
 
 
 def model_file(path: Path) -> Path:
-    """The GGUF of a model folder, as its manifest names it, or `path` itself if that is a file. Raises `ModelMissing`."""
+    """The GGUF of a model folder, as its manifest names it, or `path` itself if it is a file. Raises `ModelMissing`."""
     if path.is_dir():
         manifest = path / "manifest.json"
         try:
@@ -45,9 +45,19 @@ class LlamaModel:
 
         self._cpp = llama_cpp
         try:
-            self._llm = llama_cpp.Llama(str(file), n_ctx=CONTEXT, n_batch=512, n_threads=threads, n_threads_batch=threads, n_gpu_layers=0, verbose=False)
+            self._llm = llama_cpp.Llama(
+                str(file),
+                n_ctx=CONTEXT,
+                n_batch=512,
+                n_threads=threads,
+                n_threads_batch=threads,
+                n_gpu_layers=0,
+                verbose=False,
+            )
         except (ValueError, RuntimeError, OSError) as e:
-            raise ModelError(f"The model {file} cannot be loaded ({e}): fetch it again, or set [model] path in config.toml.") from None
+            raise ModelError(
+                f"The model {file} cannot be loaded ({e}): fetch it again, or set [model] path in config.toml."
+            ) from None
         self._bos = self._llm.token_bos()
         self._vocabulary = Vocabulary(self.tokenize, self._llm.token_eos())
 
@@ -57,7 +67,9 @@ class LlamaModel:
     def _choose(self, allowed: set[int]) -> int:
         import numpy
 
-        logits = numpy.ctypeslib.as_array(self._cpp.llama_get_logits_ith(self._llm.ctx, -1), shape=(self._llm.n_vocab(),))
+        logits = numpy.ctypeslib.as_array(
+            self._cpp.llama_get_logits_ith(self._llm.ctx, -1), shape=(self._llm.n_vocab(),)
+        )
         tokens = list(allowed)
         scores = logits[tokens]
         best = int(scores.argmax())
@@ -105,7 +117,9 @@ class LlamaRewriter:
             raise
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self._run(self._model.close)
         self._worker.shutdown()
 

@@ -1,4 +1,4 @@
-"""What flows through the program, one way: Request -> Rewrite -> Understanding -> Reminder -> Delivery, and Reply back."""
+"""What flows through the program, one way: Request, Rewrite, Understanding, Reminder, Delivery; and Reply back."""
 
 from dataclasses import dataclass, field
 from datetime import datetime

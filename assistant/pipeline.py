@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from assistant import replies
-from assistant.actions import PastTime, act
+from assistant.actions import PastTime, act, move, once_at
 from assistant.clock import Clock
 from assistant.dialogue import Confirm, Dialogue, Question, When, Which, missing
 from assistant.errors import AssistantError, BadRequest, NotFound
@@ -33,14 +33,27 @@ SHORT_ANSWER = 12
 
 
 class Pipeline:
-    """Handles requests; those of one channel one after the other. `changed()` is called after commits that set times."""
+    """Handles requests, those of one channel one after the other; calls `changed()` after commits that set times."""
 
     def __init__(
-        self, rewriter: Rewriter, store: Store, policy: Policy, tz: ZoneInfo, clock: Clock, ask_below: float,
-        changed: Callable[[], None], listening_channels: frozenset[str] = frozenset({"voice"}), snooze: timedelta = timedelta(minutes=10),
+        self,
+        rewriter: Rewriter,
+        store: Store,
+        policy: Policy,
+        tz: ZoneInfo,
+        clock: Clock,
+        ask_below: float,
+        changed: Callable[[], None],
+        listening_channels: frozenset[str] = frozenset({"voice"}),
+        snooze_minutes: int = 10,
     ) -> None:
         self.rewriter, self.store, self.policy, self.tz, self.clock = rewriter, store, policy, tz, clock
-        self._ask_below, self._changed, self._listening, self._snooze = ask_below, changed, listening_channels, snooze
+        self._ask_below, self._changed, self._listening, self._snooze = (
+            ask_below,
+            changed,
+            listening_channels,
+            timedelta(minutes=snooze_minutes),
+        )
         self._dialogue = Dialogue()
         self._locks: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, int] = {}
@@ -71,7 +84,9 @@ class Pipeline:
         stored = self.store.request(id)
         if stored is None or stored.settled_at is None:
             return None
-        return Reply(stored.reply or "", stored.kind or "other", id, None, tuple(self.store.reminders_of(id)), stored.question)
+        return Reply(
+            stored.reply or "", stored.kind or "other", id, None, tuple(self.store.reminders_of(id)), stored.question
+        )
 
     async def _understand(self, text: str, now: datetime, tz: ZoneInfo | None = None) -> Understanding:
         tz = tz or self.tz
@@ -86,6 +101,36 @@ class Pipeline:
             if self.store.request(request.id):
                 self.store.settle_request(request.id, reply=str(e), at=self.clock.now(), error=e.code)
             raise
+
+    # Acting by number, for programs
+
+    def done(self, id: int) -> Reminder:
+        """Acknowledge a reminder. Raises `NotFound`, as do the three below."""
+        return self.store.done([id], self.clock.now())[0]
+
+    def cancel(self, id: int) -> Reminder:
+        return self.store.cancel([id])[0]
+
+    def snooze(self, id: int, minutes: int | None = None, when: str | None = None) -> Reminder:
+        """Ring again in so many minutes, or at a When sentence. Raises `BadWhen`, `PastTime`."""
+        now = self._now()
+        until = (
+            once_at(when, now, self.tz, self.policy)
+            if when
+            else now + (timedelta(minutes=minutes) if minutes else self._snooze)
+        )
+        snoozed = self.store.snooze(id, until, now)
+        self._changed()
+        return snoozed
+
+    def move(self, id: int, when: str) -> Reminder:
+        """Move to a When sentence; a bare clock time keeps the day, a bare day the clock time.
+
+        Raises `BadWhen`, `PastTime`.
+        """
+        moved = move(self.store, self.store.reminder(id), when, None, self._now(), self.tz, self.policy)
+        self._changed()
+        return moved
 
     # A new request
 
@@ -117,7 +162,9 @@ class Pipeline:
             if made:
                 said.append("OK: " + "; ".join(replies.reminder(r, self._now()) for r in made) + ".")
             if open_entry:
-                said.append(replies.past(open_entry, self._now()) if open_entry.past else replies.ask_when(open_entry.task))
+                said.append(
+                    replies.past(open_entry, self._now()) if open_entry.past else replies.ask_when(open_entry.task)
+                )
             reply = self._reply(request, " ".join(said), u, made, When(open_entry.task or "") if open_entry else None)
         if made:
             self._changed()
@@ -125,7 +172,9 @@ class Pipeline:
 
     def _new(self, e: Entry) -> NewReminder:
         assert e.due is not None
-        return NewReminder(e.task or "", e.when or "", e.due.astimezone(self.tz).replace(tzinfo=None), self.tz.key, e.rrule, e.due)
+        return NewReminder(
+            e.task or "", e.when or "", e.due.astimezone(self.tz).replace(tzinfo=None), self.tz.key, e.rrule, e.due
+        )
 
     def _list(self, request: Request, u: Understanding) -> Reply:
         target = u.target or Target(None, "", None)
@@ -139,16 +188,30 @@ class Pipeline:
     def _change(self, request: Request, u: Understanding) -> Reply:
         target = u.target or Target(None, "", None)
         rung = self.store.latest_rung(self.clock.now() - RUNG_SINCE)
-        if u.kind in ("done", "snooze") and not target.words and not target.range and target.quantifier in (None, "that") and rung:
+        if (
+            u.kind in ("done", "snooze")
+            and not target.words
+            and not target.range
+            and target.quantifier in (None, "that")
+            and rung
+        ):
             return self._do(request, u, (rung,))
         match = self._find(target, rung, request)
         if not match.found:
             return self._reply(request, replies.none_about(target.words, _span(target.range)), u)
         if match.everything and len(match.found) > 1:
             doing = {"cancel": "Cancel", "done": "Mark as done", "snooze": "Snooze", "move": "Move"}[u.kind]
-            return self._reply(request, f"{doing} all {replies.count(len(match.found))}?", u, match.found, Which(u, match.found, every=True))
+            return self._reply(
+                request,
+                f"{doing} all {replies.count(len(match.found))}?",
+                u,
+                match.found,
+                Which(u, match.found, every=True),
+            )
         if len(match.found) > 1 or (u.kind in ("done", "snooze") and not target.words and not target.range):
-            return self._reply(request, replies.which(match.found, self._now()), u, match.found, Which(u, match.found, every=False))
+            return self._reply(
+                request, replies.which(match.found, self._now()), u, match.found, Which(u, match.found, every=False)
+            )
         return self._do(request, u, match.found)
 
     def _find(self, target: Target, rung: Reminder | None = None, request: Request | None = None):
@@ -219,10 +282,19 @@ class Pipeline:
     def _now(self) -> datetime:
         return self.clock.now().astimezone(self.tz)
 
-    def _reply(self, request: Request, text: str, u: Understanding | None, reminders: Iterable[Reminder] = (), question: Question | None = None) -> Reply:
+    def _reply(
+        self,
+        request: Request,
+        text: str,
+        u: Understanding | None,
+        reminders: Iterable[Reminder] = (),
+        question: Question | None = None,
+    ) -> Reply:
         """Settles the request; the reply to give after the commit."""
         kind = u.kind if u else "other"
-        self.store.settle_request(request.id, reply=text, at=self.clock.now(), understanding=u, kind=kind, question=question is not None)
+        self.store.settle_request(
+            request.id, reply=text, at=self.clock.now(), understanding=u, kind=kind, question=question is not None
+        )
         if question:
             self._dialogue.ask(request.channel, question, self.clock.now())
         return Reply(text, kind, request.id, u, tuple(reminders), question is not None)

@@ -33,7 +33,7 @@ def next_occurrence(rrule: str, wall: datetime, tz: ZoneInfo, after: datetime) -
     """
     after = after.astimezone(UTC)
     if grid := _grid(rrule, wall, tz):
-        return next(grid.after(after), None)
+        return grid.next(after)
     found = next_wall(rrule, wall, tz, after)
     return found[1] if found else None
 
@@ -175,9 +175,12 @@ class _Grid:
     """Those allowed, in local time."""
     tz: ZoneInfo
 
-    def after(self, after: datetime) -> Iterator[datetime]:
-        for start, _ in self._runs(after):
-            yield self.first + start * self.step
+    def next(self, after: datetime) -> datetime | None:
+        start = next((start for start, _ in self._runs(after)), None)
+        try:
+            return None if start is None else self.first + start * self.step
+        except OverflowError:  # the end of the calendar
+            return None
 
     def count_between(self, after: datetime, until: datetime) -> int:
         total, top = 0, (until - self.first) // self.step + 1

@@ -80,7 +80,9 @@ def _time(t: str) -> str:
 
 
 def _point(p: Point) -> str:
-    return " ".join(filter(None, (words_of(p.date), p.time and _time(p.time).removeprefix("at " if not p.date else ""))))
+    return " ".join(
+        filter(None, (words_of(p.date), p.time and _time(p.time).removeprefix("at " if not p.date else "")))
+    )
 
 
 def _list(parts: Sequence[str], last: str = "and") -> str:

@@ -1,6 +1,5 @@
 """Which reminders are meant by "my dentist appointment", "the 7 o'clock alarm", "all meetings tomorrow"."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +11,13 @@ from assistant.ranges import parse_range
 from assistant.when import Policy, localise
 from assistant.words import fold, words
 
-CARRIERS = frozenset("alarm reminder event appointment meeting timer thing entry item task one calendar notification".split())
+CARRIERS = frozenset(
+    "alarm reminder event appointment meeting timer thing entry item task one calendar notification".split()
+)
 """Nouns that name the thing set rather than its content; alone they mean any reminder."""
-_STOP = frozenset("a an the my our your his her to for of at on in about with that this it is i me have has be set and from".split())
+_STOP = frozenset(
+    "a an the my our your his her to for of at on in about with that this it is i me have has be set and from".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,15 @@ def content(text: str) -> list[str]:
     return [stem(w.folded) for w in words(text) if w.folded not in _STOP]
 
 
-def find(target: Target, active: Sequence[Reminder], now: datetime, tz: ZoneInfo, policy: Policy, rung: Reminder | None = None, latest: Reminder | None = None) -> Match:
+def find(
+    target: Target,
+    active: Sequence[Reminder],
+    now: datetime,
+    tz: ZoneInfo,
+    policy: Policy,
+    rung: Reminder | None = None,
+    latest: Reminder | None = None,
+) -> Match:
     """The reminders of `active` that `target` may mean.
 
     `rung`: the one that rang last and was not acknowledged; `latest`: the one made last on the person's channel.
@@ -75,7 +86,9 @@ def find(target: Target, active: Sequence[Reminder], now: datetime, tz: ZoneInfo
     return Match(tuple(chosen))
 
 
-def in_range(text: str | None, active: Sequence[Reminder], now: datetime, tz: ZoneInfo, policy: Policy) -> list[Reminder]:
+def in_range(
+    text: str | None, active: Sequence[Reminder], now: datetime, tz: ZoneInfo, policy: Policy
+) -> list[Reminder]:
     """Those whose next occurrence lies in a range."""
     if text is None:
         return list(active)
@@ -94,7 +107,13 @@ def _score(asked: list[str], has: list[str]) -> float:
     return shared / len(set(asked)) + 0.1 * shared / max(1, len(set(has)))
 
 
-_NUMBERS = {w: n for n, forms in enumerate(("first one 1 1st", "second two 2 2nd", "third three 3 3rd", "fourth four 4 4th", "fifth five 5 5th"), 1) for w in forms.split()}
+_NUMBERS = {
+    w: n
+    for n, forms in enumerate(
+        ("first one 1 1st", "second two 2 2nd", "third three 3 3rd", "fourth four 4 4th", "fifth five 5 5th"), 1
+    )
+    for w in forms.split()
+}
 
 
 def pick(answer: str, offered: Sequence[Reminder], now: datetime, tz: ZoneInfo) -> Reminder | None:
@@ -113,20 +132,31 @@ def pick(answer: str, offered: Sequence[Reminder], now: datetime, tz: ZoneInfo) 
 
 def _spoken_times(r: Reminder, tz: ZoneInfo) -> set[str]:
     due = due_of(r).astimezone(tz)
-    out = {due.strftime("%A").lower(), due.strftime("%B").lower(), f"{due.hour}:{due.minute:02}", f"{due.hour % 12 or 12}:{due.minute:02}"}
+    out = {
+        due.strftime("%A").lower(),
+        due.strftime("%B").lower(),
+        f"{due.hour}:{due.minute:02}",
+        f"{due.hour % 12 or 12}:{due.minute:02}",
+    }
     if due.minute == 0:
         half = "am" if due.hour < 12 else "pm"
         out |= {f"{due.hour % 12 or 12}{half}", f"{due.hour % 12 or 12}", half}
     return {stem(w) for w in out}
 
 
-YES = re.compile(r"(yes|yeah|yep|yup|y|ok|okay|sure|correct|right|do it|go ahead|please do|yes please|that's right|exactly|of course|absolutely|all|all of them|every one)")
-NO = re.compile(r"(no|nope|nah|n|cancel|stop|never ?mind|forget it|don't|no thanks|no thank you|none|neither|none of them|leave it|wrong)")
+YES = frozenset(
+    ["yes", "yeah", "yep", "yup", "y", "ok", "okay", "sure", "correct", "right", "do it", "go ahead", "please do"]
+    + ["yes please", "that's right", "exactly", "of course", "absolutely", "all", "all of them", "every one"]
+)
+NO = frozenset(
+    ["no", "nope", "nah", "n", "cancel", "stop", "never mind", "nevermind", "forget it", "don't", "no thanks"]
+    + ["no thank you", "none", "neither", "none of them", "leave it", "wrong"]
+)
 
 
 def is_yes(text: str) -> bool:
-    return bool(YES.fullmatch(" ".join(w.folded for w in words(text))))
+    return " ".join(w.folded for w in words(text)) in YES
 
 
 def is_no(text: str) -> bool:
-    return bool(NO.fullmatch(" ".join(w.folded for w in words(text))))
+    return " ".join(w.folded for w in words(text)) in NO

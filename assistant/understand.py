@@ -12,7 +12,9 @@ from assistant.words import respell, words
 _MINUTES = {"minute": 1, "hour": 60, "day": 1440, "week": 10080, "month": 43200, "year": 525600}
 
 
-def understand(rewrite: Rewrite, text: str, now: datetime, tz: ZoneInfo, policy: Policy, ask_below: float = 0.0) -> Understanding:
+def understand(
+    rewrite: Rewrite, text: str, now: datetime, tz: ZoneInfo, policy: Policy, ask_below: float = 0.0
+) -> Understanding:
     """What `rewrite` of the normalised `text` means at the aware instant `now` in `tz`.
 
     A rewrite with a word that was not said, or with a time that is none, is not acted on: its kind is `other`, with an
@@ -21,7 +23,9 @@ def understand(rewrite: Rewrite, text: str, now: datetime, tz: ZoneInfo, policy:
     said = words(text)
 
     def result(kind: Kind, lines: str, entries=(), target=None, shift=None, error=None) -> Understanding:
-        return Understanding(text, kind, lines, tuple(entries), target, shift, rewrite.confidence, rewrite.model, rewrite.ms, error)
+        return Understanding(
+            text, kind, lines, tuple(entries), target, shift, rewrite.confidence, rewrite.model, rewrite.ms, error
+        )
 
     try:
         if rewrite.text.startswith("/"):
@@ -90,9 +94,17 @@ def _minutes(unit: str) -> float:
 def as_json(u: Understanding) -> dict:
     """The object that `assistant parse --json` prints and `/predict` answers with."""
     out = {
-        "text": u.text, "kind": u.kind, "rewrite": u.rewrite,
-        "reminders": [{"task": e.task, "when": e.when, "due": e.due.isoformat() if e.due else None, "rrule": e.rrule} | ({"past": True} if e.past else {}) for e in u.entries],
-        "confidence": round(u.confidence, 4), "model": u.model, "ms": u.ms,
+        "text": u.text,
+        "kind": u.kind,
+        "rewrite": u.rewrite,
+        "reminders": [
+            {"task": e.task, "when": e.when, "due": e.due.isoformat() if e.due else None, "rrule": e.rrule}
+            | ({"past": True} if e.past else {})
+            for e in u.entries
+        ],
+        "confidence": round(u.confidence, 4),
+        "model": u.model,
+        "ms": u.ms,
     }
     if u.target:
         out["target"] = {"quantifier": u.target.quantifier, "words": u.target.words, "range": u.target.range}

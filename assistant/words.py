@@ -5,7 +5,6 @@ straight quotes, punctuation standing alone ("Call Mum, please." -> `call mum , 
 every word in three cases; a task written by a model gets the person's own spelling back from `respell`.
 """
 
-import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -54,7 +53,7 @@ def _split_run(run: str) -> tuple[str, str, str]:
     if not core:
         return run, "", ""
     start = run.index(core)
-    return run[:start], core, run[start + len(core):]
+    return run[:start], core, run[start + len(core) :]
 
 
 def words(text: str) -> list[Word]:
@@ -63,7 +62,7 @@ def words(text: str) -> list[Word]:
 
 
 def model_text(text: str) -> str:
-    """What the model reads for a normalised `text`: folded words and punctuation marks with one blank between them."""
+    """What the model reads for a normalised `text`: folded words and punctuation marks, a blank between them."""
     parts: list[str] = []
     for run in text.split(" "):
         before, core, after = _split_run(run)
@@ -72,7 +71,7 @@ def model_text(text: str) -> str:
 
 
 def align(task: str, said: list[Word]) -> list[int] | None:
-    """Positions in `said` of the words of `task`, in order and as close together as can be; None if one was not said."""
+    """Positions in `said` of the words of `task`, in order and close together; None if one was not said."""
     wanted = [fold(w) for w in task.split()]
     best: list[int] | None = None
     for start, word in enumerate(said):

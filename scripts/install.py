@@ -62,7 +62,7 @@ def make_venv() -> None:
         stop("Python could not make a virtual environment: install its venv module (Debian: apt install python3-venv).")
 
 
-def install(purpose: str) -> None:
+def install(purpose: str, lock: int) -> None:
     need_compiler()
     make_venv()
     say(f"Installing into {VENV.name} (the first time this takes some minutes: llama.cpp is compiled) ...")
@@ -70,7 +70,8 @@ def install(purpose: str) -> None:
     environ = {"CMAKE_ARGS": "-DLLAVA_BUILD=OFF", **os.environ}
     pip = [VENV / "bin/python", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
     pip += ["-c", "constraints.txt", "-e", f".{EXTRAS[purpose]}"]
-    if subprocess.run(pip, cwd=TOP, env=environ, stdin=subprocess.DEVNULL).returncode:
+    # pip holds the lock as well, so that one which outlives this script is waited for.
+    if subprocess.run(pip, cwd=TOP, env=environ, stdin=subprocess.DEVNULL, pass_fds=[lock]).returncode:
         MARK.unlink()  # pip ended by itself, and left nothing half done
         stop("the install did not succeed; what pip says above tells why. Run this again when that is put right.")
     for covered in ("run", purpose):
@@ -101,9 +102,13 @@ def main() -> None:
     if installed(purpose):
         return
     with LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Another install is running: waiting for it ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         if not installed(purpose):
-            install(purpose)
+            install(purpose, lock.fileno())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Figures, never assertions: how fast, how big, how late.
 
-    scripts/bench            # a table
-    scripts/bench --json
+scripts/bench            # a table
+scripts/bench --json
 """
 
 import argparse
@@ -74,7 +74,9 @@ def daemon(figures: dict, idle: float) -> None:
             figures["daemon memory MiB"] = _resident(running.process.pid)
             cpu = _cpu(running.process.pid)
             sleep(idle)
-            figures[f"idle CPU over {idle:.0f} s, % of a core"] = round(100 * (_cpu(running.process.pid) - cpu) / idle, 2)
+            figures[f"idle CPU over {idle:.0f} s, % of a core"] = round(
+                100 * (_cpu(running.process.pid) - cpu) / idle, 2
+            )
 
 
 def many(figures: dict, count: int) -> None:
@@ -86,7 +88,17 @@ def many(figures: dict, count: int) -> None:
         (file,) = path.glob("*.db")
         with Store.open(file) as store:
             began = perf_counter()
-            far = [NewReminder(f"task {n}", "in 2 years", (now + timedelta(days=700, seconds=n)).replace(tzinfo=None), "UTC", None, now + timedelta(days=700, seconds=n)) for n in range(count)]
+            far = [
+                NewReminder(
+                    f"task {n}",
+                    "in 2 years",
+                    (now + timedelta(days=700, seconds=n)).replace(tzinfo=None),
+                    "UTC",
+                    None,
+                    now + timedelta(days=700, seconds=n),
+                )
+                for n in range(count)
+            ]
             for start in range(0, count, 1000):
                 store.add_reminders(None, far[start : start + 1000])
             added = perf_counter() - began
@@ -102,7 +114,12 @@ def many(figures: dict, count: int) -> None:
                 if int(line[1]) in due:
                     late.append((datetime.now(UTC) - due[int(line[1])]).total_seconds() * 1000)
             memory = _resident(running.process.pid)
-    figures[f"{count} pending"] = {"add ms each": round(added * 1000 / count, 3), "find the next 5 ms": round(found * 1000, 2), "ring late ms": _quantiles(late), "memory MiB": memory}
+    figures[f"{count} pending"] = {
+        "add ms each": round(added * 1000 / count, 3),
+        "find the next 5 ms": round(found * 1000, 2),
+        "ring late ms": _quantiles(late),
+        "memory MiB": memory,
+    }
 
 
 def main() -> None:

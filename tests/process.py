@@ -20,9 +20,15 @@ ASSISTANT = [sys.executable, "-m", "assistant"]
 class Daemon:
     """`assistant run` on a data folder and a free port. A context manager; leaving kills what still runs."""
 
-    def __init__(self, data: Path, env: dict[str, str] | None = None, prefix: tuple[str, ...] = (), options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, data: Path, env: dict[str, str] | None = None, prefix: tuple[str, ...] = (), options: tuple[str, ...] = ()
+    ) -> None:
         self.data = data
-        self._env = {k: v for k, v in os.environ.items() if not k.startswith("ASSISTANT_")} | {"ASSISTANT_NOTIFY__USE": "log", "TZ": "Europe/London"} | (env or {})
+        self._env = (
+            {k: v for k, v in os.environ.items() if not k.startswith("ASSISTANT_")}
+            | {"ASSISTANT_NOTIFY__USE": "log", "TZ": "Europe/London"}
+            | (env or {})
+        )
         self._command = [*prefix, *ASSISTANT, "run", "--data", str(data), "--port", "0", *options]
         self.lines: list[str] = []
         """All that it has written to its log."""
@@ -31,7 +37,16 @@ class Daemon:
 
     def start(self) -> "Daemon":
         """Starts it without waiting."""
-        self.process = subprocess.Popen(self._command, cwd=self.data, env=self._env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True, errors="replace")
+        self.process = subprocess.Popen(
+            self._command,
+            cwd=self.data,
+            env=self._env,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+        )
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._reader.start()
         return self
@@ -79,10 +94,21 @@ class Daemon:
         self.process.send_signal(sign)
         return self.process.wait(seconds)
 
-    def call(self, method: str, path: str, body: object = None, *, raw: bytes | None = None, headers: dict | None = None, seconds: float = 20) -> tuple[int, dict]:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        raw: bytes | None = None,
+        headers: dict | None = None,
+        seconds: float = 20,
+    ) -> tuple[int, dict]:
         """Status and JSON of an HTTP call. Raises OSError when nobody answers."""
         data = raw if raw is not None else json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"} | (headers or {}), method=method)
+        request = urllib.request.Request(
+            self.url + path, data, {"Content-Type": "application/json"} | (headers or {}), method=method
+        )
         try:
             with urllib.request.urlopen(request, timeout=seconds) as answer:
                 return answer.status, json.loads(answer.read())

@@ -37,7 +37,14 @@ def _talk(daemon: Daemon, random: Random, tally: Tally, stop: threading.Event) -
     """Requests without a pause until the daemon is gone."""
     while not stop.is_set():
         n = random.randrange(10**6)
-        text = random.choice((f"remind me to water plant {n} in {random.randint(1, 3)} seconds", f"remind me to water plant {n} in 1 second", f"remind me to stretch every 10 seconds for {random.randint(2, 3)} times", f"remind me to ring {n} tomorrow at five pm"))
+        text = random.choice(
+            (
+                f"remind me to water plant {n} in {random.randint(1, 3)} seconds",
+                f"remind me to water plant {n} in 1 second",
+                f"remind me to stretch every 10 seconds for {random.randint(2, 3)} times",
+                f"remind me to ring {n} tomorrow at five pm",
+            )
+        )
         try:
             status, answer = daemon.call("POST", "/requests", {"text": text})
         except (OSError, ValueError):
@@ -55,7 +62,9 @@ def kills(count: int, seed: int, folder: Path) -> Tally:
     for _ in range(count):
         with Daemon(folder) as daemon:
             stop = threading.Event()
-            talkers = [threading.Thread(target=_talk, args=(daemon, Random(random.random()), tally, stop)) for _ in range(2)]
+            talkers = [
+                threading.Thread(target=_talk, args=(daemon, Random(random.random()), tally, stop)) for _ in range(2)
+            ]
             for t in talkers:
                 t.start()
             sleep(random.uniform(0.0, 0.8))
@@ -99,10 +108,17 @@ def _check(folder: Path, tally: Tally) -> None:
     for id in tally.accepted:
         if id not in kept:
             tally.faults.append(f"reminder {id} was acknowledged and is not there")
-    for id, times, different in db.execute("SELECT reminder_id, count(*), count(DISTINCT due_utc) FROM deliveries GROUP BY reminder_id"):
+    for id, times, different in db.execute(
+        "SELECT reminder_id, count(*), count(DISTINCT due_utc) FROM deliveries GROUP BY reminder_id"
+    ):
         if times != different:
             tally.faults.append(f"an occurrence of reminder {id} is recorded twice")
-    delivered = {id for (id,) in db.execute("SELECT reminder_id FROM deliveries d WHERE EXISTS (SELECT 1 FROM outcomes o WHERE o.delivery_id = d.id AND o.ok)")}
+    delivered = {
+        id
+        for (id,) in db.execute(
+            "SELECT reminder_id FROM deliveries d WHERE EXISTS (SELECT 1 FROM outcomes o WHERE o.delivery_id = d.id AND o.ok)"
+        )
+    }
     for id, (due, rule) in kept.items():
         if due is None and id not in delivered:
             tally.faults.append(f"reminder {id} is over and was never delivered")
@@ -123,16 +139,36 @@ def hostile_texts(count: int, random: Random) -> list[str]:
         lambda: "".join(random.choice("🎂😀👨‍👩‍👧‍👦🏳️‍🌈é́́́") for _ in range(random.randint(1, 300))),
         lambda: "ذكرني " + "".join(chr(random.randint(0x590, 0x6FF)) for _ in range(random.randint(1, 80))),
         lambda: "word " * random.choice((90, 1000, 10_000)),
-        lambda: random.choice(("'; DROP TABLE reminders; --", "1 OR 1=1", "\"; DELETE FROM requests; --", "x') UNION SELECT * FROM reminders--")),
-        lambda: random.choice(("$(reboot)", "`rm -rf ~`", "; shutdown now", "| cat /etc/passwd", "&& :(){ :|:& };:", "../../etc/passwd")),
+        lambda: random.choice(
+            (
+                "'; DROP TABLE reminders; --",
+                "1 OR 1=1",
+                '"; DELETE FROM requests; --',
+                "x') UNION SELECT * FROM reminders--",
+            )
+        ),
+        lambda: random.choice(
+            ("$(reboot)", "`rm -rf ~`", "; shutdown now", "| cat /etc/passwd", "&& :(){ :|:& };:", "../../etc/passwd")
+        ),
         lambda: json.dumps({"text": {"nested": [1] * random.randint(1, 50)}}),
         lambda: "".join(chr(random.randrange(32)) for _ in range(random.randint(1, 50))) + "x",
         lambda: "remind me in " + "9" * random.randint(1, 480) + " minutes",
-        lambda: "remind me to " + random.choice(("| tomorrow 17:00", "/cancel all", "> in 5 minutes", "<bos> <eos>", "call mum |", "\\n\\n /other")),
+        lambda: (
+            "remind me to "
+            + random.choice(
+                ("| tomorrow 17:00", "/cancel all", "> in 5 minutes", "<bos> <eos>", "call mum |", "\\n\\n /other")
+            )
+        ),
         lambda: "every " * random.randint(2, 90) + "day",
         lambda: "x" * random.randint(1, 600),
         lambda: " ".join(str(random.randrange(10 ** random.randint(1, 12))) for _ in range(30)),
-        lambda: "remind me on the " + str(random.randint(0, 99999)) + "th of " + random.choice(("february", "nonsense", "\u202efebruary")) + " at 25:61",
+        lambda: (
+            "remind me on the "
+            + str(random.randint(0, 99999))
+            + "th of "
+            + random.choice(("february", "nonsense", "\u202efebruary"))
+            + " at 25:61"
+        ),
         lambda: random.choice(("", " ", "\t", "\u200b", ".", "?!", "|", "/", ">")),
     )
     return [random.choice(kinds)() for _ in range(count)]
@@ -145,9 +181,20 @@ def hostile(count: int, seed: int, folder: Path) -> list[str]:
     with Daemon(folder) as daemon:
         for n, text in enumerate(texts):
             status, answer = daemon.call("POST", "/requests", {"text": text, "channel": f"hostile-{n}"})
-            if not (status == 200 and answer["reply"] or 400 <= status < 500 and answer["error"]["message"].endswith(".")):
+            if not (
+                status == 200 and answer["reply"] or 400 <= status < 500 and answer["error"]["message"].endswith(".")
+            ):
                 faults.append(f"{status} {answer} for {text[:80]!r}")
-        for raw in (b"", b"{", b"\xff\xfe", b"[" * 50_000, b'{"text": 5}', b'{"text": null}', b'"text"', b"x" * 200_000):
+        for raw in (
+            b"",
+            b"{",
+            b"\xff\xfe",
+            b"[" * 50_000,
+            b'{"text": 5}',
+            b'{"text": null}',
+            b'"text"',
+            b"x" * 200_000,
+        ):
             status, answer = daemon.call("POST", "/requests", raw=raw)
             if not 400 <= status < 500:
                 faults.append(f"{status} {answer} for the body {raw[:40]!r}")
@@ -158,7 +205,13 @@ def hostile(count: int, seed: int, folder: Path) -> list[str]:
         faults += [line for line in daemon.lines if "Traceback" in line or "CRITICAL" in line]
     lines = [" ".join(t.split()) for t in texts]
     lines = [line.encode("utf-8", "replace").decode() for line in lines]
-    done = subprocess.run([*ASSISTANT, "parse", "--json", "--now", "2026-03-11T10:00", "--tz", "Europe/London"], input="\n".join(lines) + "\n", capture_output=True, text=True, cwd=folder)
+    done = subprocess.run(
+        [*ASSISTANT, "parse", "--json", "--now", "2026-03-11T10:00", "--tz", "Europe/London"],
+        input="\n".join(lines) + "\n",
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
     answers = done.stdout.splitlines()
     if len(answers) != len(lines):
         faults.append(f"{len(lines)} lines in, {len(answers)} out: {done.stderr[-300:]}")
@@ -183,7 +236,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
         tally = kills(options.kills, options.seed, Path(a))
         faults = hostile(options.hostile, options.seed, Path(b))
-    print(f"{tally.kills} kills: {len(tally.accepted)} reminders acknowledged, {len(tally.rung)} rang {sum(tally.rung.values())} times, {len(tally.faults)} faults")
+    print(
+        f"{tally.kills} kills: {len(tally.accepted)} reminders acknowledged, {len(tally.rung)} rang {sum(tally.rung.values())} times, {len(tally.faults)} faults"
+    )
     print(f"{options.hostile} hostile requests by HTTP and by parse: {len(faults)} faults")
     for fault in [*tally.faults, *faults][:40]:
         print(" -", fault)

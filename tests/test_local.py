@@ -36,7 +36,9 @@ async def test_many_requests_at_once_get_each_its_own_answer(rewriter):
 
 async def test_a_full_queue_says_so_and_loses_nothing_that_waits():
     async with LlamaRewriter(MODEL, queue=2) as rewriter:
-        answers = await asyncio.gather(*(rewriter.rewrite("remind me to eat tomorrow") for _ in range(8)), return_exceptions=True)
+        answers = await asyncio.gather(
+            *(rewriter.rewrite("remind me to eat tomorrow") for _ in range(8)), return_exceptions=True
+        )
         assert [type(a).__name__ for a in answers] == ["Rewrite"] * 3 + ["Busy"] * 5
         assert isinstance(answers[-1], Busy)
         assert (await rewriter.rewrite("remind me to eat tomorrow")).text == "eat | tomorrow"

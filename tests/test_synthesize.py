@@ -10,9 +10,9 @@ import pytest
 
 from assistant.grammar import automaton, is_range, is_when
 from assistant.words import model_text, normalise
+from tests.test_decoding import VOCABULARIES, follow
 from training import clock_times, dates
 from training.synthesize import SEED_DATA, Synthesizer, check, imply_half
-from tests.test_decoding import VOCABULARIES, follow
 
 GOLD = Path(__file__).parent.parent.parent / "shared" / "eval" / "dev.jsonl"
 
@@ -37,14 +37,19 @@ def test_every_example_can_be_written_under_the_constraint(synthesizer):
 
 def test_all_kinds_and_many_lengths_come_out(synthesizer):
     examples = list(islice(synthesizer.examples(4), 3000))
-    heads = Counter(e.rewrite.split()[0] if e.rewrite.startswith("/") else "set" if not e.rewrite.endswith("|") else "ask" for e in examples)
+    heads = Counter(
+        e.rewrite.split()[0] if e.rewrite.startswith("/") else "set" if not e.rewrite.endswith("|") else "ask"
+        for e in examples
+    )
     assert {"/list", "/cancel", "/move", "/snooze", "/done", "/other", "set", "ask"} <= set(heads)
     assert any("every " in e.rewrite for e in examples)
     assert any("\n" in e.rewrite for e in examples)
     assert len({len(e.text.split()) for e in examples}) > 20
 
 
-@pytest.mark.parametrize("draw", [dates.once, dates.repeat, dates.date, dates.day, dates.to, clock_times.clock, clock_times.time])
+@pytest.mark.parametrize(
+    "draw", [dates.once, dates.repeat, dates.date, dates.day, dates.to, clock_times.clock, clock_times.time]
+)
 def test_every_time_that_is_said_has_a_sentence_of_the_when_language(draw):
     random = Random(5)
     for _ in range(3000):
@@ -102,7 +107,12 @@ def test_nothing_out_of_the_evaluation_set_stands_in_the_seed_data(synthesizer):
     if not GOLD.exists():
         pytest.skip("the evaluation set is not at hand")
     gold = {model_text(normalise(json.loads(line)["text"])) for line in GOLD.open()}
-    texts = [line.split("=>")[0] for file in SEED_DATA.glob("*.txt") for line in file.read_text().splitlines() if line.strip()]
+    texts = [
+        line.split("=>")[0]
+        for file in SEED_DATA.glob("*.txt")
+        for line in file.read_text().splitlines()
+        if line.strip()
+    ]
     copied = [t for t in texts if len(t.split()) >= 5 and model_text(normalise(t)) in gold]
     assert copied == []
 

@@ -17,7 +17,16 @@ from training import export, pretrain  # noqa: E402
 from training.synthesize import Synthesizer  # noqa: E402
 from training.tokenizer import load_tokenizer, train_tokenizer  # noqa: E402
 
-TINY = {"width": 64, "layers": 1, "vocabulary": 600, "batch": 16, "rate": 2e-3, "seed": 1, "checkpoint_every": 4, "validation": 32}
+TINY = {
+    "width": 64,
+    "layers": 1,
+    "vocabulary": 600,
+    "batch": 16,
+    "rate": 2e-3,
+    "seed": 1,
+    "checkpoint_every": 4,
+    "validation": 32,
+}
 
 
 @pytest.fixture(scope="module")

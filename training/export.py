@@ -19,14 +19,23 @@ from pathlib import Path
 import numpy as np
 
 _LAYER = {
-    "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
-    "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
 }
 
 
 def _interleave(weight: np.ndarray, heads: int) -> np.ndarray:
     """Rows of a query or key matrix from transformers' half-and-half rotary order to llama.cpp's pairs."""
-    return weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+    return (
+        weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+    )
 
 
 def write_gguf(run: Path, file: Path, name: str) -> None:
@@ -113,9 +122,22 @@ def export(run: Path, out: Path, extra: dict | None = None) -> Path:
     config = json.loads((run / "config.json").read_text())
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     manifest = {
-        "name": out.name, "file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "bytes": file.stat().st_size, "licence": "MIT",
-        "base": "trained from scratch", "architecture": {k: config[k] for k in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")},
-        "prompt": 1, "trained": datetime.now(UTC).date().isoformat(), "steps": log[-1]["step"], "hours": round(log[-1]["seconds"] / 3600, 2), "validation": [r for r in log if "val_loss" in r][-1], **(extra or {}),
+        "name": out.name,
+        "file": file.name,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "bytes": file.stat().st_size,
+        "licence": "MIT",
+        "base": "trained from scratch",
+        "architecture": {
+            k: config[k]
+            for k in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+        },
+        "prompt": 1,
+        "trained": datetime.now(UTC).date().isoformat(),
+        "steps": log[-1]["step"],
+        "hours": round(log[-1]["seconds"] / 3600, 2),
+        "validation": [r for r in log if "val_loss" in r][-1],
+        **(extra or {}),
     }
     part = out / "manifest.json.part"
     part.write_text(json.dumps(manifest, indent=2) + "\n")

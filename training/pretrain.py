@@ -86,7 +86,10 @@ def optimizers(model: LlamaForCausalLM, rate: float) -> list[torch.optim.Optimiz
     """Muon for the matrices inside the layers, AdamW for embeddings and gains."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n]
     others = [p for n, p in model.named_parameters() if not (p.ndim == 2 and "embed" not in n and "lm_head" not in n)]
-    return [torch.optim.Muon(matrices, lr=10 * rate, weight_decay=0.01, adjust_lr_fn="original"), torch.optim.AdamW(others, lr=rate, weight_decay=0.0, betas=(0.9, 0.98))]
+    return [
+        torch.optim.Muon(matrices, lr=10 * rate, weight_decay=0.01, adjust_lr_fn="original"),
+        torch.optim.AdamW(others, lr=rate, weight_decay=0.0, betas=(0.9, 0.98)),
+    ]
 
 
 def schedule(step: int, steps: int, warmup: int = 200, fall: float = 0.33) -> float:
@@ -100,7 +103,20 @@ def save(path: Path, state: dict) -> None:
     os.replace(path.with_suffix(".part"), path)
 
 
-def train(run: Path, *, steps: int, width: int, layers: int, vocabulary: int, batch: int, rate: float, seed: int, exclude: Path | None = None, checkpoint_every: int = 500, validation: int = 1024) -> Path:
+def train(
+    run: Path,
+    *,
+    steps: int,
+    width: int,
+    layers: int,
+    vocabulary: int,
+    batch: int,
+    rate: float,
+    seed: int,
+    exclude: Path | None = None,
+    checkpoint_every: int = 500,
+    validation: int = 1024,
+) -> Path:
     """Trains or goes on training in `run`; returns the folder of the finished model."""
     run.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -109,8 +125,20 @@ def train(run: Path, *, steps: int, width: int, layers: int, vocabulary: int, ba
     if not (run / "tokenizer.json").exists():
         train_tokenizer(vocabulary, seed).save(str(run / "tokenizer.json"))
     tokenizer = load_tokenizer(run / "tokenizer.json")
-    config = LlamaConfig(vocab_size=tokenizer.get_vocab_size(), hidden_size=width, intermediate_size=-(-width * 8 // 3 // 32) * 32, num_hidden_layers=layers, num_attention_heads=width // 64,
-                         num_key_value_heads=width // 64, tie_word_embeddings=True, max_position_embeddings=4096, bos_token_id=0, eos_token_id=1, attn_implementation="sdpa", use_cache=False)
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=width,
+        intermediate_size=-(-width * 8 // 3 // 32) * 32,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 64,
+        num_key_value_heads=width // 64,
+        tie_word_embeddings=True,
+        max_position_embeddings=4096,
+        bos_token_id=0,
+        eos_token_id=1,
+        attn_implementation="sdpa",
+        use_cache=False,
+    )
     model = LlamaForCausalLM(config).to(device)
     tools = optimizers(model, rate)
     step, spent = 0, 0.0
@@ -126,7 +154,7 @@ def train(run: Path, *, steps: int, width: int, layers: int, vocabulary: int, ba
     with (run / "log.jsonl").open("a") as log, tqdm(total=steps, initial=step, unit="step", mininterval=5) as bar:
         while step < steps:
             chunk = batches(source, tokenizer, seed + 1 + step // per_chunk, batch)
-            for one in chunk[step % per_chunk:]:
+            for one in chunk[step % per_chunk :]:
                 if step >= steps:
                     break
                 factor = schedule(step, steps)
@@ -145,11 +173,23 @@ def train(run: Path, *, steps: int, width: int, layers: int, vocabulary: int, ba
                 step += 1
                 bar.update()
                 if step % LOG_EVERY == 0 or step % checkpoint_every == 0 or step == steps:
-                    row = {"step": step, "loss": round(sum(losses) / len(losses), 4), "seconds": round(time.monotonic() - began)}
+                    row = {
+                        "step": step,
+                        "loss": round(sum(losses) / len(losses), 4),
+                        "seconds": round(time.monotonic() - began),
+                    }
                     losses.clear()
                     if step % checkpoint_every == 0 or step == steps:
                         row |= validate(model, held_out, device)
-                        save(run / "checkpoint.pt", {"model": model.state_dict(), "optimizers": [t.state_dict() for t in tools], "step": step, "seconds": time.monotonic() - began})
+                        save(
+                            run / "checkpoint.pt",
+                            {
+                                "model": model.state_dict(),
+                                "optimizers": [t.state_dict() for t in tools],
+                                "step": step,
+                                "seconds": time.monotonic() - began,
+                            },
+                        )
                         model.save_pretrained(run)
                     bar.set_postfix(row)
                     print(json.dumps(row), file=log, flush=True)

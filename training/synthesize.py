@@ -23,17 +23,127 @@ from training import dates
 from training.clock_times import clock, simple_span, span, time
 
 SEED_DATA = Path(__file__).parent.parent / "data" / "seed"
-MIXTURE = (("frames_set", 0.50), ("frames_ask", 0.15), ("frames_list", 0.11), ("frames_cancel", 0.11), ("frames_change", 0.06), ("other", 0.07))
+MIXTURE = (
+    ("frames_set", 0.50),
+    ("frames_ask", 0.15),
+    ("frames_list", 0.11),
+    ("frames_cancel", 0.11),
+    ("frames_change", 0.06),
+    ("other", 0.07),
+)
 """Which share of the examples comes from which file."""
-NAMES = ("sam", "bob", "kim", "priya", "mike", "sara", "jo", "abby", "ravi", "chen", "fatima", "liam", "zoe", "mum", "dad", "ahmed", "ingrid", "tom", "lucy", "diego", "mei", "olu", "hannah", "nikhil", "grandma")
+NAMES = (
+    "sam",
+    "bob",
+    "kim",
+    "priya",
+    "mike",
+    "sara",
+    "jo",
+    "abby",
+    "ravi",
+    "chen",
+    "fatima",
+    "liam",
+    "zoe",
+    "mum",
+    "dad",
+    "ahmed",
+    "ingrid",
+    "tom",
+    "lucy",
+    "diego",
+    "mei",
+    "olu",
+    "hannah",
+    "nikhil",
+    "grandma",
+)
 _SLOT = re.compile(r"\{(\w+?)(\d*)\}")
-_KEPT = set("a an the my our to for at on in of and or with from by up out off about that it is i me he she we they has have be".split())
+_KEPT = set(
+    ["a", "an", "the", "my", "our", "to", "for", "at", "on", "in", "of", "and", "or", "with", "from", "by", "up", "out", "off", "about", "that", "it", "is", "i", "me", "he", "she", "we", "they", "has", "have", "be"]
+)
 FILLERS = ("um", "uh", "er", "like", "you know", "hmm", "erm", "ah", "well", "please", "actually", "maybe")
-OPENINGS = ("hey", "hi", "ok", "okay", "so", "um", "uh", "oh", "right", "please", "hello", "well", "and", "also", "yeah", "can you", "could you please", "would you", "listen", "hey assistant", "assistant", "computer", "siri", "alexa", "ok google", "hey siri", "olly", "pda")
-CLOSINGS = ("please", "thanks", "thank you", "ok", "okay", "cheers", "if you can", "will you", "for me", "would you", "ta", "thank you very much", "pls", "mate", "yeah", "alright")
-_SLIPS = (("remind me to", "remind me too"), ("remind me to", "remind me two"), ("remind me to", "remind me 2"), ("remind me to", "remind me"), ("remind me", "re mind me"), ("reminder", "remainder"), ("remind", "remnid"), ("remind", "remid"), ("reminder", "remider"),
-          ("tomorrow", "tommorrow"), ("appointment", "appointmnet"), ("appointment", "appt"), ("calendar", "calender"), ("alarm", "alram"), ("alarm", "alarn"), ("please", "pleas"), ("cancel", "cancle"), ("minutes", "minuets"), ("at", "@"), ("for", "four"), ("meeting", "meetting"), ("schedule", "shedule"), ("delete", "delet"), ("set a", "seta"), ("an alarm", "a alarm"))
-_EVENINGS, _MORNINGS, _NOONS = re.compile(r"\b(dinner|supper|bedtime|bed|sunset|pub|theatre|cinema)\b"), re.compile(r"\b(wake|wakeup|get up|breakfast|sunrise|school run)\b"), re.compile(r"\b(lunch|brunch)\b")
+OPENINGS = (
+    "hey",
+    "hi",
+    "ok",
+    "okay",
+    "so",
+    "um",
+    "uh",
+    "oh",
+    "right",
+    "please",
+    "hello",
+    "well",
+    "and",
+    "also",
+    "yeah",
+    "can you",
+    "could you please",
+    "would you",
+    "listen",
+    "hey assistant",
+    "assistant",
+    "computer",
+    "siri",
+    "alexa",
+    "ok google",
+    "hey siri",
+    "olly",
+    "pda",
+)
+CLOSINGS = (
+    "please",
+    "thanks",
+    "thank you",
+    "ok",
+    "okay",
+    "cheers",
+    "if you can",
+    "will you",
+    "for me",
+    "would you",
+    "ta",
+    "thank you very much",
+    "pls",
+    "mate",
+    "yeah",
+    "alright",
+)
+_SLIPS = (
+    ("remind me to", "remind me too"),
+    ("remind me to", "remind me two"),
+    ("remind me to", "remind me 2"),
+    ("remind me to", "remind me"),
+    ("remind me", "re mind me"),
+    ("reminder", "remainder"),
+    ("remind", "remnid"),
+    ("remind", "remid"),
+    ("reminder", "remider"),
+    ("tomorrow", "tommorrow"),
+    ("appointment", "appointmnet"),
+    ("appointment", "appt"),
+    ("calendar", "calender"),
+    ("alarm", "alram"),
+    ("alarm", "alarn"),
+    ("please", "pleas"),
+    ("cancel", "cancle"),
+    ("minutes", "minuets"),
+    ("at", "@"),
+    ("for", "four"),
+    ("meeting", "meetting"),
+    ("schedule", "shedule"),
+    ("delete", "delet"),
+    ("set a", "seta"),
+    ("an alarm", "a alarm"),
+)
+_EVENINGS, _MORNINGS, _NOONS = (
+    re.compile(r"\b(dinner|supper|bedtime|bed|sunset|pub|theatre|cinema)\b"),
+    re.compile(r"\b(wake|wakeup|get up|breakfast|sunrise|school run)\b"),
+    re.compile(r"\b(lunch|brunch)\b"),
+)
 _BARE = re.compile(r"\b(\d{1,2}):(\d\d)\?")
 
 
@@ -48,19 +158,62 @@ class Example:
 
 
 def _lines(name: str) -> list[str]:
-    return [line.strip() for line in (SEED_DATA / f"{name}.txt").read_text().splitlines() if line.strip() and not line.startswith("#")]
+    return [
+        line.strip()
+        for line in (SEED_DATA / f"{name}.txt").read_text().splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
 
 
 def invented_name(rng: Random) -> str:
     """A name that stands in no list, so that copying is learnt letter by letter."""
-    syllables = rng.choices(("ka", "zo", "bri", "vel", "tor", "mi", "sha", "dru", "ny", "lek", "quo", "pat", "wen", "gar", "hul", "ef", "or", "ub", "yst", "cha", "ix", "ro", "ste", "phi", "jal", "ned", "ost", "wy", "tch", "ack", "bl", "en"), k=rng.choice((2, 2, 3, 3, 4)))
-    return "".join(syllables) + rng.choice(("", "", "", "'s", "s", "son", "ski", "ia", "-" + rng.choice(("lee", "12", "x"))))
+    syllables = rng.choices(
+        (
+            "ka",
+            "zo",
+            "bri",
+            "vel",
+            "tor",
+            "mi",
+            "sha",
+            "dru",
+            "ny",
+            "lek",
+            "quo",
+            "pat",
+            "wen",
+            "gar",
+            "hul",
+            "ef",
+            "or",
+            "ub",
+            "yst",
+            "cha",
+            "ix",
+            "ro",
+            "ste",
+            "phi",
+            "jal",
+            "ned",
+            "ost",
+            "wy",
+            "tch",
+            "ack",
+            "bl",
+            "en",
+        ),
+        k=rng.choice((2, 2, 3, 3, 4)),
+    )
+    return "".join(syllables) + rng.choice(
+        ("", "", "", "'s", "s", "son", "ski", "ia", "-" + rng.choice(("lee", "12", "x")))
+    )
 
 
 def imply_half(task: str, when: str) -> str:
     """`when` with am or pm filled in where the task implies it beyond doubt (wake up at 6, dinner at 8)."""
     if " and " in when or "until" in when:
         return when
+
     def settle(m: re.Match) -> str:
         h, minute = int(m[1]), m[2]
         if _MORNINGS.search(task) and 4 <= h <= 11:
@@ -70,6 +223,7 @@ def imply_half(task: str, when: str) -> str:
         if _NOONS.search(task) and h in (11, 12, 1, 2):
             return f"{h if h > 2 else h + 12:02}:{minute}"
         return m[0]
+
     return _BARE.sub(settle, when)
 
 
@@ -81,10 +235,27 @@ class Synthesizer:
 
     def __init__(self, exclude: frozenset[str] = frozenset()) -> None:
         self.exclude = exclude
-        self.frames = {name: [tuple(p.strip() for p in line.split("=>", 1)) for line in _lines(name)] for name, _ in MIXTURE if name != "other"}
+        self.frames = {
+            name: [tuple(p.strip() for p in line.split("=>", 1)) for line in _lines(name)]
+            for name, _ in MIXTURE
+            if name != "other"
+        }
         self.other = _lines("other")
-        self.phrases = {"task": _lines("tasks"), "event": _lines("events"), "clause": _lines("clauses"), "vague": _lines("unusable")}
-        self.vocabulary = sorted({w for kind in ("task", "event", "clause") for line in self.phrases[kind] for w in line.split() if w.lower() not in _KEPT})
+        self.phrases = {
+            "task": _lines("tasks"),
+            "event": _lines("events"),
+            "clause": _lines("clauses"),
+            "vague": _lines("unusable"),
+        }
+        self.vocabulary = sorted(
+            {
+                w
+                for kind in ("task", "event", "clause")
+                for line in self.phrases[kind]
+                for w in line.split()
+                if w.lower() not in _KEPT
+            }
+        )
 
     def examples(self, seed: int) -> Iterator[Example]:
         rng = Random(seed)
@@ -163,7 +334,9 @@ class Synthesizer:
         else:
             surface, rewrite = rng.choice(self.frames[source])
             filled = {m[0]: self._fill(rng, m[1], surface, rewrite) for m in _SLOT.finditer(surface)}
-            if "{range}" in filled and " {range}" in surface and rng.random() < 0.12:  # preposition lost: "my reminders tomorrow"
+            if (
+                "{range}" in filled and " {range}" in surface and rng.random() < 0.12
+            ):  # preposition lost: "my reminders tomorrow"
                 filled["{range}"] = (dates.strip(filled["{range}"][0]), filled["{range}"][1])
             said = _SLOT.sub(lambda m: filled[m[0]][0], surface)
             written = _SLOT.sub(lambda m: filled[m[0]][1] if m[0] in filled else m[0], rewrite)
@@ -178,7 +351,20 @@ class Synthesizer:
         for slot, draw in (("{when}", dates.once), ("{once}", dates.once), ("{clock}", clock), ("{date}", dates.date)):
             if slot in filled:
                 wrong = draw(rng)[0]
-                regret = rng.choice(("no wait", "no", "sorry", "no make it", "i mean", "wait no", "actually no", "no sorry", "scratch that", "or rather"))
+                regret = rng.choice(
+                    (
+                        "no wait",
+                        "no",
+                        "sorry",
+                        "no make it",
+                        "i mean",
+                        "wait no",
+                        "actually no",
+                        "no sorry",
+                        "scratch that",
+                        "or rather",
+                    )
+                )
                 return said.replace(filled[slot][0], f"{wrong} {regret} {filled[slot][0]}", 1)
         return said
 
@@ -228,7 +414,9 @@ def check(said: str, lines: list[str], source: str) -> Example | None:
             head, _, looked_up = head.partition(" | ")
             target = " ".join(head.split()[1:])
             span = new.removeprefix("later ").removeprefix("earlier ")
-            if (looked_up and not is_range(looked_up)) or (new and not is_when(new) and not (span != new and is_when(f"in {span}"))):
+            if (looked_up and not is_range(looked_up)) or (
+                new and not is_when(new) and not (span != new and is_when(f"in {span}"))
+            ):
                 return None
             if target.split(" ")[0] in ("all", "next", "first", "last", "that") and align(target, spoken) is None:
                 target = " ".join(target.split()[1:])

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from assistant.grammar import MONTHS, WEEKDAYS
 from assistant.prompt import completion, prompt
 from training.synthesize import Synthesizer
 
@@ -20,9 +19,16 @@ PRE_TOKENIZER = "smollm"
 def train_tokenizer(size: int, seed: int, examples: int = 60_000) -> Tokenizer:
     """`size` tokens, specials included, learnt from the first `examples` of `seed`."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[BOS, EOS], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[BOS, EOS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
     texts = (prompt(e.text) + completion(e.rewrite) for e in islice(Synthesizer().examples(seed), examples))
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
