@@ -15,6 +15,7 @@ from assistant.clock import SystemClock
 from assistant.config import Config
 from assistant.delivery import Delivery, DeliveryPolicy
 from assistant.errors import AssistantError
+from assistant.guard import is_loopback
 from assistant.http import Service, listening
 from assistant.listen import open_socket
 from assistant.local import LlamaRewriter
@@ -70,6 +71,8 @@ async def _serve(config: Config) -> None:
                 facts = {"model": rewriter.name, "zone": tz.key, "database": str(config.database),
                          "ms": round((monotonic() - began) * 1000)}
                 log.info("ready: %s", url, extra=facts)
+                if not is_loopback(url.removeprefix("http://")):
+                    log.warning("other machines may reach %s, and nobody is asked for a password", url)
                 await stop.wait()
             for task in running:
                 task.cancel()

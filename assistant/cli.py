@@ -32,6 +32,8 @@ Which = Annotated[list[str], typer.Argument(metavar="ID|WORDS...", help="A numbe
 
 def main() -> None:
     """The entry point: an expected error is one sentence and its exit status, never a stack trace."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter is no reason to fail
+        stream.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="assistant")
     except AssistantError as e:
@@ -43,7 +45,7 @@ def main() -> None:
 
 
 def _print_json(value: object) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    print(json.dumps(value), flush=True)
 
 
 def _settings(config: Path | None, host: str | None = None, port: int | None = None, data: Path | None = None):
@@ -103,7 +105,7 @@ def say(
 
 @app.command("list")
 def list_(
-    state: Annotated[str, typer.Option(metavar="STATE", help="active, done, missed, cancelled or all.")] = "active",
+    state: Annotated[str, typer.Option(metavar="STATE", help="active, pending, fired, done, missed or cancelled.")] = "active",
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.")] = None,
     config: ConfigFile = None, host: Host = None, port: Port = None, as_json: Json = False,
 ) -> None:
@@ -233,6 +235,7 @@ def _show(answer: dict, sentence: str, as_json: bool) -> None:
 
 def _act(daemon, which, verb: str, method: str, path: str, body: dict | None, yes: bool, as_json: bool) -> None:
     """Do one thing to the one reminder that is meant; words that fit several, or none, do nothing."""
+    from assistant.client import is_number
     from assistant.errors import BadRequest, NotFound
 
     words = " ".join(which)
@@ -245,7 +248,7 @@ def _act(daemon, which, verb: str, method: str, path: str, body: dict | None, ye
         numbers = ", ".join(str(r["id"]) for r in found)
         raise BadRequest(f'{len(found)} reminders fit "{words}": give the number of one ({numbers}).')
     [reminder] = found
-    if not words.isdecimal() and not yes:
+    if not is_number(words) and not yes:
         if not sys.stdin.isatty():
             raise BadRequest(f'"{words}" means number {reminder["id"]}: give that number, or --yes.')
         typer.confirm(f'{verb} "{reminder["task"]}" ({reminder["when"]})?', abort=True)

@@ -29,6 +29,11 @@ class NoDaemon(NotRunning):
         super().__init__(f"No assistant answers at {address}: start it with `assistant run` (or scripts/start).")
 
 
+def is_number(words: str) -> bool:
+    """Whether a reminder is named by its number."""
+    return words.isascii() and words.isdecimal()
+
+
 @dataclass(frozen=True)
 class Daemon:
     """The daemon at an address."""
@@ -47,7 +52,8 @@ class Daemon:
         try:
             connection.request(
                 method, path + ("?" + urlencode(given) if given else ""),
-                body=None if body is None else json.dumps(body), headers={"Content-Type": "application/json"},
+                body=None if body is None else json.dumps(body),
+                headers={"Content-Type": "application/json", "Host": f"localhost:{self.port}"},
             )
             response = connection.getresponse()
             status, answer = response.status, json.loads(response.read())
@@ -65,8 +71,8 @@ class Daemon:
 
     def find(self, words: str) -> list[dict]:
         """The reminders that `words` mean: the one of that number, or those active ones whose task holds every word."""
-        if words.isdecimal():
+        if is_number(words):
             return [self.call("GET", f"/reminders/{words}")]
         wanted = {fold(w) for w in words.split()}
-        active = self.call("GET", "/reminders")["reminders"]
+        active = self.call("GET", "/reminders", query={"limit": 999_999})["reminders"]
         return [r for r in active if wanted <= {fold(w) for w in r["task"].split()}]

@@ -7,7 +7,8 @@ model inside it (`decoding.py`). Words are what stands between blanks, so a sent
     once    = date [time] | time | "tonight" | "in" clockspan | "in" dayspan [time]
     date    = "today" | "tomorrow" | ["next"] WEEKDAY | WEEKDAY "in" N weeks
             | "this" "weekend" | "next" ("week" | "month") | "end" "of" ("week" | "month")
-            | YYYY-MM-DD | D MONTH [YYYY] | "the" D | ORDINAL WEEKDAY "of" MONTH | "easter" | "good" "friday" | "easter" "monday"
+            | YYYY-MM-DD | D MONTH [YYYY] | "the" D | ORDINAL WEEKDAY "of" MONTH
+            | "easter" | "good" "friday" | "easter" "monday"
     time    = HH:MM                      24-hour, said or implied beyond doubt
             | H:MM?                      12-hour, am or pm not said
             | "morning" | "noon" | "afternoon" | "evening" | "night" | "midnight"

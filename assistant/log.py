@@ -21,7 +21,12 @@ def _facts(record: logging.LogRecord) -> dict:
 def _said(value: object) -> str:
     """A value on one line: a plain word as it is, anything else as a JSON string."""
     text = value if isinstance(value, str) else str(value)
-    return text if re.fullmatch(r"[\w./:+-]+", text, re.ASCII) else json.dumps(text)
+    return text if re.fullmatch(r"[\w./:+-]+", text, re.ASCII) else _visible(json.dumps(text, ensure_ascii=False))
+
+
+def _visible(text: str) -> str:
+    """`text` without line breaks, escape sequences and what else cannot be seen."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class TextFormatter(logging.Formatter):
@@ -30,10 +35,9 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).astimezone().isoformat(timespec="milliseconds")
         name = record.name.removeprefix("assistant.")
-        message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n").replace("\x1b", "\\x1b")
         facts = "".join(f" {k}={_said(v)}" for k, v in _facts(record).items())
         trace = "\n" + self.formatException(record.exc_info) if record.exc_info else ""
-        return f"{at} {record.levelname.lower():8} {name}: {message}{facts}{trace}"
+        return f"{at} {record.levelname.lower():8} {name}: {_visible(record.getMessage())}{facts}{trace}"
 
 
 class JsonFormatter(logging.Formatter):

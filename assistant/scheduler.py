@@ -91,19 +91,18 @@ class ReminderJobStore(BaseJobStore):
 
     Jobs come from the table and change only by firing: reminders are added, moved and cancelled through `Store`. When
     APScheduler is done with the first job of a pass, all that are due in it are fired, in one commit.
-    `skew` is what the program's clock is ahead of the system's, which APScheduler reads: zero but in tests.
+    APScheduler reads the system's clock; with a `clock` of the program's own that one decides, and what is handed to
+    APScheduler is shifted by as much as it is ahead.
     """
 
-    def __init__(self, outbox: Outbox, skew: Callable[[], timedelta] = timedelta, batch: int = BATCH) -> None:
+    def __init__(self, outbox: Outbox, clock: Clock | None = None, batch: int = BATCH) -> None:
         super().__init__()
-        self._outbox, self._skew, self._batch = outbox, skew, batch
+        self._outbox, self._clock, self._batch = outbox, clock, batch
         self._ahead = timedelta()
         self._now = datetime.now(UTC)
         self._pass: dict[str, _Occurrences] = {}
         self._fired = False
         self._failure: Exception | None = None
-        self.more = False
-        """The last pass was full: there may be more to fire."""
 
     def lookup_job(self, job_id: str) -> Job | None:
         reminder = self._outbox.pending(int(job_id)) if job_id.isdecimal() else None
@@ -112,16 +111,15 @@ class ReminderJobStore(BaseJobStore):
     def get_due_jobs(self, now: datetime) -> list[Job]:
         """At most `batch` jobs, oldest first. What goes wrong is raised by `get_next_run_time`: here APScheduler would
         swallow it."""
-        self._pass, self._fired, self._failure, self.more = {}, False, None, False
+        self._pass, self._fired, self._failure = {}, False, None
         try:
-            self._ahead = self._skew()
-            self._now = now = now + self._ahead
-            due = self._outbox.due(now, self._batch)
+            self._now = self._clock.now() if self._clock else now
+            self._ahead = self._now - now
+            due = self._outbox.due(self._now, self._batch)
         except Exception as e:
             self._failure = e
             return []
-        self.more = len(due) == self._batch
-        self._pass = {str(reminder.id): _Occurrences(reminder, now, self._ahead) for reminder in due}
+        self._pass = {str(reminder.id): _Occurrences(reminder, self._now, self._ahead) for reminder in due}
         return [self._job(occurrences.reminder, occurrences) for occurrences in self._pass.values()]
 
     def get_next_run_time(self) -> datetime | None:
@@ -203,7 +201,7 @@ class _Timer(AsyncIOScheduler):
     """APScheduler whose failures are heard: an exception in a pass would otherwise stop its timer for ever."""
 
     def __init__(self, jobs: ReminderJobStore, ring: Callable[[], None]) -> None:
-        self._jobs, self._bell, self._ring = jobs, _Doorbell(), ring
+        self._bell, self._ring = _Doorbell(), ring
         self._complaint = Complaint(log, "look for due reminders")
         self.broken: asyncio.Future[None] | None = None
         super().__init__(timezone=UTC, jobstores={"default": jobs}, executors={"default": self._bell})
@@ -214,13 +212,13 @@ class _Timer(AsyncIOScheduler):
             self._complaint.over()
         except StoreError as fault:
             self._complaint.say(fault)
-            wait, self._jobs.more = RETRY, False
+            wait = RETRY
         except Exception as bug:
             assert self.broken is not None
             if not self.broken.done():
                 self.broken.set_exception(bug)
             return None
-        if self._bell.rung and not self._jobs.more:  # once for all of a backlog: one notice, not a burst
+        if self._bell.rung and wait != 0:  # when all of a backlog is fired: one notice, not a burst
             self._bell.rung = False
             self._ring()
         return wait
@@ -245,7 +243,7 @@ class Scheduler:
         self._store, self._outbox, self._clock = store, Outbox(store.db), clock
         self._watch_every, self._monotonic, self._sleep = watch_every, monotonic, sleep
         self._complaint = Complaint(log, "follow a clock that was set back")
-        self._timer = _Timer(ReminderJobStore(self._outbox, lambda: clock.now() - datetime.now(UTC)), ring)
+        self._timer = _Timer(ReminderJobStore(self._outbox, clock), ring)
 
     def changed(self) -> None:
         """Look at the table again: it has changed, or the clock has."""

@@ -241,6 +241,7 @@ class Store:
             child = next(iter(self._children(id, "('pending', 'fired')")), None)
             if child is not None and not ringing:  # it is the occurrence that was snoozed before
                 return self.snooze(child, until, now)
+            self._hush(id, "snoozed", now)
             self.db.execute("UPDATE reminders SET state = 'done' WHERE id = ? AND state <> 'pending'", (id,))
             new = NewReminder(reminder.task, when, wall, reminder.zone, None, until, parent_id=id)
             return self.add_reminders(reminder.request_id, [new])[0]

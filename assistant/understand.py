@@ -79,7 +79,8 @@ def _slash(line: str, said, now: datetime, tz: ZoneInfo, policy: Policy, result)
     shift = None
     if new.startswith(("later ", "earlier ")):
         way, *span = new.split()
-        shift = sum(int(n) * _minutes(unit) for n, unit in zip(span[::2], span[1::2])) * (1 if way == "later" else -1)
+        minutes = sum(int(n) * _minutes(unit) for n, unit in zip(span[::2], span[1::2]))
+        shift = round(minutes) * (1 if way == "later" else -1)
         entry = Entry(target.words or None, None)
     else:
         entry = _entry("", new, said, now, tz, policy)

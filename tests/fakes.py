@@ -1,10 +1,12 @@
 """Tiny real classes that stand in for what a test wants to have in its hand."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from assistant.errors import ModelError
+from assistant.errors import DeliveryError, ModelError
 from assistant.messages import Rewrite
+from assistant.notifiers import Notice
 
 
 class ScriptedRewriter:
@@ -42,3 +44,45 @@ class StandingClock:
 
     def pass_by(self, **span: float) -> None:
         self.at += timedelta(**span)
+
+
+class Ear:
+    """A notifier that hears what is rung; while `deaf` it fails, while `hung` it never answers."""
+
+    def __init__(self, name: str = "ear", deaf: bool = False, hung: bool = False) -> None:
+        self.name, self.deaf, self.hung = name, deaf, hung
+        self.calls: asyncio.Queue[Notice] = asyncio.Queue()
+
+    async def notify(self, notice: Notice) -> None:
+        self.calls.put_nowait(notice)
+        if self.hung:
+            await asyncio.Event().wait()
+        if self.deaf:
+            raise DeliveryError("It is deaf.")
+
+    def problem(self) -> str | None:
+        return None
+
+    async def heard(self) -> Notice:
+        """The next notice, waited for."""
+        async with asyncio.timeout(10):
+            return await self.calls.get()
+
+
+class Ticks:
+    """A `sleep` that ends when the test says so."""
+
+    def __init__(self) -> None:
+        self._asleep: asyncio.Queue[asyncio.Event] = asyncio.Queue()
+
+    async def sleep(self, seconds: float) -> None:
+        tick = asyncio.Event()
+        self._asleep.put_nowait(tick)
+        await tick.wait()
+
+    async def tick(self) -> None:
+        """Wake whoever sleeps, and wait until it sleeps again."""
+        async with asyncio.timeout(10):
+            (await self._asleep.get()).set()
+            again = await self._asleep.get()
+        self._asleep.put_nowait(again)

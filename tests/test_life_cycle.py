@@ -154,8 +154,8 @@ def test_a_request_that_was_accepted_and_never_answered_is_taken_up_at_the_next_
 def test_its_log_as_json_has_an_object_a_line(tmp_path):
     daemon = Daemon(tmp_path, options=("--json",)).start()
     try:
-        daemon.ready()
-        daemon.say("remind me to stretch in 1 second")
+        daemon.url = daemon.wait_for(r"ready: (http://[\d.:]+)")[1]
+        daemon.say("remind me to stretch in 2 seconds")
         daemon.wait_for("RING")
         assert daemon.stop() == 0
         daemon._reader.join(10)

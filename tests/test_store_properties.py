@@ -56,6 +56,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _open(self, path: Path) -> None:
         self.path, self.store = path, self.stack.enter_context(Store.open(path))
+        self.store.db.execute("PRAGMA synchronous = OFF")  # the files are copied, not torn from a disk
         self.outbox = Outbox(self.store.db)
 
     def teardown(self) -> None:

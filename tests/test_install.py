@@ -1,0 +1,76 @@
+"""scripts/install: immediate when nothing has changed, and right again after an interruption."""
+
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A project with an environment that says it was installed for `run`."""
+    shutil.copytree(SCRIPTS, tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).write_text("")
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").touch()
+    module = runpy.run_path(str(tmp_path / "scripts/install.py"))
+    module["stamp"]("run").write_text(module["fingerprint"]())
+    return tmp_path
+
+
+def install(checkout: Path, purpose: str = "run", tools: tuple[str, ...] = ("sh", "dirname")) -> tuple[int, str]:
+    """Exit status and words of `scripts/install` where nothing but `tools` and Python are to be found."""
+    tools_only = checkout / "tools"
+    tools_only.mkdir(exist_ok=True)
+    for tool in tools:
+        (tools_only / tool).symlink_to(shutil.which(tool))
+    env = {"PATH": str(tools_only), "PYTHON": sys.executable, "HOME": os.environ["HOME"]}
+    answer = subprocess.run([checkout / "scripts/install", purpose], env=env, capture_output=True, text=True, timeout=30)
+    return answer.returncode, answer.stderr
+
+
+def test_what_is_installed_is_not_installed_again(checkout):
+    assert install(checkout) == (0, "")
+
+
+@pytest.mark.parametrize("change", [
+    lambda top: (top / "pyproject.toml").write_text("changed"),
+    lambda top: (top / "constraints.txt").write_text("changed"),
+    lambda top: (top / ".venv/.installing").touch(),
+    lambda top: (top / ".venv/bin/python").unlink(),
+    lambda top: shutil.rmtree(top / ".venv"),
+], ids=["other dependencies", "other versions", "an interrupted install", "a Python that is gone", "no environment"])
+def test_an_install_is_due_and_without_a_compiler_says_which_to_get_after(checkout, change):
+    change(checkout)
+    status, said = install(checkout)
+    assert status == 1
+    assert "compiler" in said and "build-essential" in said and "Traceback" not in said
+
+
+def test_an_install_for_tests_is_another_one(checkout):
+    status, said = install(checkout, "test")
+    assert status == 1 and "compiler" in said
+
+
+def test_a_purpose_that_is_none_is_refused(checkout):
+    status, said = install(checkout, "play")
+    assert status == 1 and "run or test" in said
+
+
+def test_without_a_python_that_is_new_enough_it_says_which_to_get(checkout):
+    (checkout / "tools").mkdir()
+    old = checkout / "tools/python3"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    (checkout / "tools/dirname").symlink_to(shutil.which("dirname"))
+    env = {"PATH": str(checkout / "tools")}
+    command = [shutil.which("sh"), checkout / "scripts/install", "run"]
+    answer = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30)
+    assert answer.returncode == 1 and "Python 3.11 or newer is needed" in answer.stderr
