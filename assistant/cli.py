@@ -105,7 +105,7 @@ def say(
 
 @app.command("list")
 def list_(
-    state: Annotated[str, typer.Option(metavar="STATE", help="active, pending, fired, done, missed or cancelled.")] = "active",
+    state: Annotated[str, typer.Option(metavar="STATE", help="active, done, missed, cancelled, ...")] = "active",
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.")] = None,
     config: ConfigFile = None, host: Host = None, port: Port = None, as_json: Json = False,
 ) -> None:

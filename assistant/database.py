@@ -159,12 +159,11 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(path, os.pread(lock, 20, 0).decode("ascii", "replace").strip()) from None
-        try:
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # reminders are nobody else's business
+        except BlockingIOError:
+            raise AlreadyRunning(path, os.pread(lock, 20, 0).decode("ascii", "replace").strip()) from None
         except OSError as e:
             raise _os_fault(path, e) from e
         yield

@@ -84,7 +84,11 @@ class Delivery:
         self._repeat = asyncio.Event()
 
     def ring(self) -> None:
-        """The doorbell: there is something in the outbox."""
+        """The doorbell: there may be something to ring."""
+        self._repeat.set()
+        self._wake()
+
+    def _wake(self) -> None:
         for worker in self._workers:
             worker.wake.set()
 
@@ -174,7 +178,7 @@ class Delivery:
             if missed:
                 log.warning("nobody acknowledged", extra={"deliveries": missed})
             if again:
-                self.ring()
+                self._wake()
             await _sleep(wait, self._repeat)
 
     def _until(self, instant: datetime | None) -> float:

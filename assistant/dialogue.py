@@ -1,4 +1,7 @@
-"""Open questions: what the assistant asked on a channel and waits two minutes to be told. Kept in memory only."""
+"""Open questions: what the assistant asked on a channel and waits two minutes to be told.
+
+They are kept in memory only: after a restart an answer is a request of its own.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +15,19 @@ PATIENCE = timedelta(minutes=2)
 class When:
     """When should I remind you of this?"""
 
-    task: str
+    entries: tuple[Entry, ...]
+    """Those without a time to come, at least one; the answer is for the first, the others are asked about after it."""
+    again: bool = False
+    """It was asked for the second time: what is no answer now ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class To:
+    """To when should I move, or snooze, these?"""
+
+    understanding: Understanding
+    meant: tuple[Reminder, ...]
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +35,21 @@ class Confirm:
     """Did you say this?"""
 
     understanding: Understanding
-    said_at: datetime
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Which:
-    """Which one of these, or all of them: `action` is the kind of the request that asked."""
+    """Which one of these? Or, of a single one and of all of them: shall I? `understanding` says what to do."""
 
     understanding: Understanding
     offered: tuple[Reminder, ...]
-    every: bool
-    """All of them were meant, and yes does it."""
+    every: bool = False
+    """All of them are meant, and yes does it."""
+    again: bool = False
 
 
-Question = When | Confirm | Which
+Question = When | To | Confirm | Which
 
 
 class Dialogue:
@@ -52,6 +68,6 @@ class Dialogue:
         return question if until > now else None
 
 
-def missing(entries: tuple[Entry, ...]) -> Entry | None:
-    """The first entry that has no time to come."""
-    return next((e for e in entries if e.due is None or e.past), None)
+def missing(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """The entries that have no time to come."""
+    return tuple(e for e in entries if e.due is None or e.past)

@@ -2,7 +2,7 @@
 
     AssistantError
     |- BadRequest            what was said or sent cannot be taken (400 / exit 2)
-    |  |- TextTooLong, BlankText
+    |  |- TextTooLong, BlankText, Unreadable (422)
     |  |- BadInstant, BadZone, PastTime (422), TooLarge (413), TooSlow (408)
     |- Refused               not for this caller (403)
     |- AddressTaken          the daemon cannot listen there (exit 1)
@@ -52,6 +52,13 @@ class TextTooLong(BadRequest):
         super().__init__(f"This request has {length} characters and the limit is {limit}: say it in fewer words.")
 
 
+class Unreadable(BadRequest):
+    code, status = "unreadable", 422
+
+    def __init__(self) -> None:
+        super().__init__("I could not make sense of this: say it in fewer and plainer words.")
+
+
 class BadInstant(BadRequest):
     code = "bad_instant"
 
@@ -67,9 +74,9 @@ class BadZone(BadRequest):
 class PastTime(BadRequest):
     code, status = "past", 422
 
-    def __init__(self, when: str) -> None:
-        self.when = when
-        super().__init__(f'"{when[:80]}" has passed: say a time that lies ahead.')
+    def __init__(self, passed: str) -> None:
+        self.passed = passed
+        super().__init__(f"{passed}: say another time.")
 
 
 class TooLarge(BadRequest):

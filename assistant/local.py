@@ -10,15 +10,15 @@ from types import TracebackType
 from typing import Self
 
 from assistant.decoding import Constraint, Vocabulary
-from assistant.errors import Busy, ModelError, ModelMissing
+from assistant.errors import Busy, ModelError, ModelMissing, Unreadable
 from assistant.messages import Rewrite
 from assistant.prompt import prompt
 from assistant.words import model_text, words
 
-MOST_TOKENS = 400
-"""Of one answer. An answer that is longer is no answer."""
-CONTEXT = 3072
-"""Tokens: 500 characters of four bytes each at one token a byte, and an answer."""
+BEYOND = 200
+"""Tokens by which an answer may be longer than its request, for times; one that is longer is no answer."""
+CONTEXT = 4096
+"""Tokens: 500 characters of four bytes each at one token a byte, twice."""
 
 
 def model_file(path: Path) -> Path:
@@ -78,12 +78,12 @@ class LlamaModel:
 
     def write(self, text: str) -> tuple[str, float]:
         """The lines for a `words.model_text` in folded words, and the probability of all of them together under the
-        constraint, 0 to 1. Raises `ModelError` if no end was found."""
+        constraint, 0 to 1. Raises `Unreadable` if no end was found."""
         constraint = Constraint(self._vocabulary, [w.folded for w in words(text)])
         self._log_probability = 0.0
         self._llm.reset()
         waiting = [self._bos, *self.tokenize(prompt(text))]
-        for _ in range(MOST_TOKENS):
+        for _ in range(min(len(waiting) + BEYOND, CONTEXT - len(waiting))):
             allowed = constraint.allowed
             if len(allowed) > 1:
                 self._llm.eval(waiting)
@@ -95,7 +95,7 @@ class LlamaModel:
             if constraint.done:
                 return constraint.text, math.exp(self._log_probability)
             waiting.append(token)
-        raise ModelError("The model did not come to an end with this request: say it in fewer words.")
+        raise Unreadable
 
     def close(self) -> None:
         self._llm.close()

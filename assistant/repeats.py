@@ -210,7 +210,7 @@ def _by_week(weekdays: set[int], times: set[time], midnight: bool) -> Rule:
 
 
 def _like(first: datetime, said: Repetition, times: set[time]) -> Rule:
-    """The day of `first` written out. Where a month is too short for it, or it is an exception there, the last stands in."""
+    """The day of `first` written out. The last of a month stands in for it where it is missing (or is an exception)."""
     if said.unit == "week":
         return {"BYDAY": DAYS[first.weekday()]}
     rule = {"BYMONTHDAY": str(first.day)} | ({"BYMONTH": str(first.month)} if said.unit == "year" else {})

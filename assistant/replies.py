@@ -1,18 +1,24 @@
 """What the assistant says: short sentences that can be spoken, with task and time repeated. Pure functions."""
 
+import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from assistant.errors import BadWhen
-from assistant.grammar import CLASSES, MONTHS, WEEKDAYS
+from assistant.grammar import CLASSES, MONTHS, ORDINALS, WEEKDAYS
 from assistant.messages import Entry, Reminder
-from assistant.syntax import CLOCK_UNITS, Point, Repetition, read_when
+from assistant.syntax import CLOCK_UNITS, Repetition, read_when
 
 SPOKEN = 5
 """So many reminders are read out; the rest is counted."""
 OTHER = "That is not a reminder."
 UNREADABLE = "I did not understand that: say what to be reminded of, and when."
 DROPPED = "OK, nothing is set."
+UNCHANGED = "OK, nothing is changed."
+GONE = "That is no longer set."
+INTERRUPTED = "I was interrupted and did not do that: say it again if you still want it."
+NO_TIME = "That is not a time that I know."
+NO_ANSWER = "I did not catch that."
 
 
 def clock(t: datetime) -> str:
@@ -32,12 +38,15 @@ def day(d: date, today: date) -> str:
 def instant(due: datetime, now: datetime) -> str:
     """`tomorrow at 17:00`; both in the zone of the person. Within two minutes the seconds count."""
     if timedelta(0) < due - now < timedelta(minutes=1):
-        return f"in {max(1, round((due - now).total_seconds()))} seconds"
+        return f"in {count(max(1, round((due - now).total_seconds())), 'second')}"
     return f"{day(due.date(), now.date())} at {clock(due)}"
 
 
-def repetition(when: str, due: datetime) -> str | None:
-    """A recurring When sentence in words, `every Thursday at 7:00`; None for what does not recur."""
+def repetition(when: str, due: datetime, rrule: str, now: datetime) -> str | None:
+    """A recurring When sentence in words, `every Thursday at 7:00`; None for what does not recur.
+
+    Its end comes from the rule, as "until friday" was said some time ago.
+    """
     try:
         r = read_when(when)
     except BadWhen:
@@ -47,16 +56,23 @@ def repetition(when: str, due: datetime) -> str | None:
     out = _rule(r)
     if r.unit not in CLOCK_UNITS:
         out += f" at {clock(due)}" if len(r.times) < 2 else " " + _list([_time(t) for t in r.times])
-    if r.start:
-        out += f" from {_point(r.start)}"
     if r.until:
-        out += f" until {_point(r.until)}"
+        out += _until(rrule, now)
     if r.length:
         n, unit = r.length
-        out += f" for {n} {unit}{'' if n == 1 else 's'}"
+        out += f" for {count(n, unit)}"
     if r.excluded:
         out += f" except {_list([WEEKDAYS[d].title() for d in r.excluded])}"
     return out
+
+
+def _until(rrule: str, now: datetime) -> str:
+    end = re.search(r"UNTIL=(\d{8}T\d{6})", rrule)
+    if not end:
+        return ""
+    until = datetime.strptime(end[1], "%Y%m%dT%H%M%S")
+    last = day(until.date(), now.date()).removeprefix("on ")
+    return f" until {last}" if until.second == 59 else f" until {last} at {clock(until)}"
 
 
 def _rule(r: Repetition) -> str:
@@ -70,19 +86,28 @@ def _rule(r: Repetition) -> str:
 
 
 def words_of(words: Sequence[str]) -> str:
-    return " ".join(w.title() if w in WEEKDAYS or w in MONTHS else w for w in words)
+    """Words of the When or the range language as they are spoken: `last friday`, `the last Friday`."""
+    out: list[str] = []
+    for before, word in zip(("", *words), words):
+        if word in WEEKDAYS or word in MONTHS:
+            out.append(word.title())
+        elif word in ORDINALS:
+            out += ["the", word]
+        elif before == "the" and word.isdigit():
+            out.append(_ordinal(int(word)))
+        else:
+            out.append(word.rstrip("?").removeprefix("0") if ":" in word else word)
+    return " ".join(out)
+
+
+def _ordinal(n: int) -> str:
+    return f"{n}{'th' if 10 < n < 14 else {1: 'st', 2: 'nd', 3: 'rd'}.get(n % 10, 'th')}"
 
 
 def _time(t: str) -> str:
     if CLASSES["HH:MM"].fullmatch(t) or t.endswith("?"):
         return "at " + t.rstrip("?").removeprefix("0")
     return f"at {t}" if t in ("noon", "midnight", "night") else f"in the {t}"
-
-
-def _point(p: Point) -> str:
-    return " ".join(
-        filter(None, (words_of(p.date), p.time and _time(p.time).removeprefix("at " if not p.date else "")))
-    )
 
 
 def _list(parts: Sequence[str], last: str = "and") -> str:
@@ -93,9 +118,13 @@ def task(words: str | None) -> str:
     return words or "reminder"
 
 
+def tasks(meant: Sequence[Reminder]) -> str:
+    return _list([task(r.task) for r in meant]) if len(meant) <= SPOKEN else count(len(meant))
+
+
 def made(what: str | None, when: str, due: datetime, rrule: str | None, now: datetime) -> str:
     """`call mum, tomorrow at 17:00`, or `take the bins out, every Thursday at 7:00, next on 12 March`."""
-    every = repetition(when, due) if rrule else None
+    every = repetition(when, due, rrule, now) if rrule else None
     if every is None:
         return f"{task(what)}, {instant(due, now)}"
     several = any(part in (rrule or "") for part in ("SECONDLY", "MINUTELY", "HOURLY", "BYHOUR"))
@@ -114,9 +143,28 @@ def ask_when(what: str | None) -> str:
     return f'When should I remind you of "{what}"?' if what else "When should I remind you?"
 
 
+def passed(due: datetime, now: datetime) -> str:
+    due = due.astimezone(now.tzinfo)
+    return f"{clock(due)} {day(due.date(), now.date())} has passed"
+
+
 def past(entry: Entry, now: datetime) -> str:
-    due = entry.due.astimezone(now.tzinfo)
-    return f"{clock(due)} {day(due.date(), now.date())} has passed. {ask_when(entry.task)}"
+    return f"{passed(entry.due, now)}. {ask_when(entry.task)}"
+
+
+def ask_to(doing: str, meant: Sequence[Reminder]) -> str:
+    """`When should I move call mum to?`; `doing` is `move` or `snooze`."""
+    if doing == "snooze":
+        return f"Until when should I snooze {tasks(meant)}?"
+    return f"When should I move {tasks(meant)} to?"
+
+
+def shall_i(kind: str, meant: Sequence[Reminder], now: datetime) -> str:
+    """`Cancel call mum, tomorrow at 17:00?`, `Cancel all 3 reminders?`; `kind` is what would be done."""
+    one = reminder(meant[0], now) if len(meant) == 1 else None
+    if kind == "done":
+        return f"Is this done: {one}?" if one else f"Mark all {count(len(meant))} as done?"
+    return f"{kind.title()} {one or f'all {count(len(meant))}'}?"
 
 
 def confirm(entries: Sequence[Entry], now: datetime) -> str:
@@ -143,13 +191,22 @@ def which(found: Sequence[Reminder], now: datetime) -> str:
     return f"Which one: {_list(told, 'or')}{more}?"
 
 
+def in_range(range_: str | None) -> str:
+    """A range in words, with a leading blank: ` on Friday`, ` tomorrow`, ` in March`; empty for any time."""
+    if not range_:
+        return ""
+    parts = range_.split()
+    spoken, first = words_of(parts), parts[0]
+    if first in ("today", "tomorrow", "this", "next", "after", "before", "between", "every", "end"):
+        return f" {spoken}"
+    if first[0].isdigit() and ":" in first:
+        return f" at {spoken}"
+    if parts in (["morning"], ["afternoon"], ["evening"]):
+        return f" in the {spoken}"
+    if first in ("noon", "midnight", "night"):
+        return f" at {spoken}"
+    return f" in {spoken}" if len(parts) == 1 and first in MONTHS else f" on {spoken}"
+
+
 def none_about(words: str, span: str) -> str:
     return f"I have no reminder about {words}{span}." if words else f"I have no reminder{span}."
-
-
-def length(seconds: float) -> str:
-    """`2 hours`, `3 minutes`, the largest unit that fits."""
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= size:
-            return count(round(seconds / size), unit)
-    return count(round(seconds), "second")

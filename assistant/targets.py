@@ -1,8 +1,14 @@
-"""Which reminders are meant by "my dentist appointment", "the 7 o'clock alarm", "all meetings tomorrow"."""
+"""Which reminders are meant by "my dentist appointment", "the 7 o'clock alarm", "all meetings tomorrow".
+
+A reminder is meant beyond doubt when its task has every telling word of the target. One that has half of them, or has
+them spelt otherwise, is a guess: the caller asks before it acts.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import SequenceMatcher
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from assistant.errors import BadWhen
@@ -11,13 +17,19 @@ from assistant.ranges import parse_range
 from assistant.when import Policy, localise
 from assistant.words import fold, words
 
+KINDS = {"alarm": {"alarm", "wak"}, "timer": {"timer"}, "meeting": {"meeting"}, "appointment": {"appointment"}}
+"""Nouns that mean any reminder, for want of one whose task has a word of such a stem."""
 CARRIERS = frozenset(
-    "alarm reminder event appointment meeting timer thing entry item task one calendar notification".split()
+    {*KINDS, *"reminder event thing entry item task one calendar notification schedul agenda list".split()}
 )
-"""Nouns that name the thing set rather than its content; alone they mean any reminder."""
+"""Stems of all nouns that name the thing set rather than its content; the others mean any reminder."""
 _STOP = frozenset(
-    "a an the my our your his her to for of at on in about with that this it is i me have has be set and from".split()
+    "a an the my our your his her their to for of at on in about with that this it is i me we have has be set and"
+    " from there these those".split()
 )
+_POINTING = frozenset("a an the my that this it one these those".split())
+LIKE = 0.8
+"""Words of four letters or more that agree so far are one word spelt in two ways; 1 is equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,8 @@ class Match:
     """Equally good candidates, soonest first."""
     everything: bool = False
     """All of them were meant."""
+    sure: bool = True
+    """False: this is a guess, ask first."""
 
 
 def due_of(r: Reminder) -> datetime:
@@ -35,17 +49,37 @@ def due_of(r: Reminder) -> datetime:
     return r.due or localise(r.wall, ZoneInfo(r.zone))
 
 
+@lru_cache(maxsize=4096)
 def stem(word: str) -> str:
-    """A word without possessive, plural and -ing, so that "mum's" finds "mums" and "running" finds "run"."""
+    """A word without possessive, plural, -ing and -ed: "mum's" is "mums", "calling" is "called", "running" is "run"."""
     word = fold(word).replace("'s", "").replace("'", "")
+    if word in KINDS:  # a meeting is not what is met
+        return word
     if len(word) > 3 and word.endswith("s") and not word.endswith("ss"):
         word = word.removesuffix("es") if word.endswith(("ches", "shes", "xes", "sses")) else word[:-1]
-    return word
+    if word in KINDS:
+        return word
+    if len(word) > 4 and word.endswith("ie"):  # berries, berry
+        word = word[:-2] + "y"
+    for ending in ("ing", "ed"):
+        if len(word) - len(ending) >= 3 and word.endswith(ending):
+            word = word.removesuffix(ending)
+            if word[-1] == word[-2] and word[-1] not in "lsz":
+                word = word[:-1]
+            break
+    return word.removesuffix("e") if len(word) > 3 else word
 
 
 def content(text: str) -> list[str]:
     """The stems that tell one reminder from another."""
-    return [stem(w.folded) for w in words(text) if w.folded not in _STOP]
+    said = [w.folded for w in words(text)]
+    return [stem(w) for w in said if w not in _STOP] or [stem(w) for w in said if w not in _POINTING]
+
+
+def is_bare(target: Target) -> bool:
+    """It says no more than "it", "that" or "the alarm"."""
+    telling = any(w not in CARRIERS for w in content(target.words))
+    return not (telling or target.range) and target.quantifier in (None, "that")
 
 
 def find(
@@ -54,36 +88,39 @@ def find(
     now: datetime,
     tz: ZoneInfo,
     policy: Policy,
-    rung: Reminder | None = None,
-    latest: Reminder | None = None,
+    that: Sequence[Reminder] = (),
 ) -> Match:
-    """The reminders of `active` that `target` may mean.
-
-    `rung`: the one that rang last and was not acknowledged; `latest`: the one made last on the person's channel.
-    """
-    chosen = in_range(target.range, active, now, tz, policy)
+    """The reminders of `active` that `target` may mean; `that`: those that "that" may point at, best first."""
+    chosen, sure = in_range(target.range, active, now, tz, policy), True
     asked = content(target.words)
     telling = [w for w in asked if w not in CARRIERS]
+    kinds = [w for w in asked if w in KINDS]
     if telling:
-        scores = {r.id: _score(telling, content(r.task)) for r in chosen}
-        best = max(scores.values(), default=0.0)
-        chosen = [r for r in chosen if best and scores[r.id] == best]
-    elif asked:  # "alarm": those that are called so, else any
-        named = [r for r in chosen if set(asked) & set(content(r.task))]
-        bare = [r for r in chosen if not r.task]
-        chosen = named or (bare if bare and "reminder" in asked else chosen)
+        chosen, sure = _by_words(telling, chosen)
+        if len(chosen) > 1 and kinds:
+            chosen = [r for r in chosen if _of_kind(r, kinds)] or chosen
+    elif kinds:
+        named = [r for r in chosen if _of_kind(r, kinds)]
+        sure = bool(named)
+        chosen = named or ([] if target.quantifier == "all" else chosen)
+    if target.quantifier == "all":
+        return Match(tuple(chosen), everything=True, sure=sure)
+    return Match(tuple(_quantified(target, chosen, that)), sure=sure)
+
+
+def _quantified(target: Target, chosen: list[Reminder], that: Sequence[Reminder]) -> list[Reminder]:
+    ahead = sorted((r for r in chosen if r.state == "pending"), key=due_of)
     match target.quantifier:
-        case "all":
-            return Match(tuple(chosen), everything=True)
-        case "next" | "first":
-            ahead = sorted((r for r in chosen if r.state == "pending"), key=due_of)
-            return Match(tuple(ahead[:1]))
-        case "last":
-            return Match(tuple(sorted(chosen, key=lambda r: -r.id)[:1]))
-        case "that" if not telling:
-            meant = [r for r in (rung, latest) if r is not None and any(c.id == r.id for c in chosen)]
-            return Match((meant[0],) if meant else tuple(chosen))
-    return Match(tuple(chosen))
+        case "next" if ahead:  # two at one instant are both the next
+            return [r for r in ahead if due_of(r) == due_of(ahead[0])]
+        case "next" | "first" if chosen:
+            chosen = sorted(chosen, key=due_of)
+            return [r for r in chosen if due_of(r) == due_of(chosen[0])]
+        case "last" if chosen:  # the last one tomorrow, or else the one set last
+            return [max(chosen, key=(lambda r: (due_of(r), r.id)) if target.range else (lambda r: r.id))]
+        case "that":
+            return next(([c] for r in that for c in chosen if c.id == r.id), chosen)
+    return chosen
 
 
 def in_range(
@@ -99,64 +136,31 @@ def in_range(
     return [r for r in active if look.matches(due_of(r).astimezone(tz), r.rrule)]
 
 
-def _score(asked: list[str], has: list[str]) -> float:
-    """0 if too little is shared; more, the more of what was asked and of what is there agrees."""
-    shared = len(set(asked) & set(has))
-    if shared * 2 < len(set(asked)):
-        return 0.0
-    return shared / len(set(asked)) + 0.1 * shared / max(1, len(set(has)))
+def _of_kind(r: Reminder, kinds: list[str]) -> bool:
+    has = set(content(r.task))
+    return any(KINDS[k] & has for k in kinds)
 
 
-_NUMBERS = {
-    w: n
-    for n, forms in enumerate(
-        ("first one 1 1st", "second two 2 2nd", "third three 3 3rd", "fourth four 4 4th", "fifth five 5 5th"), 1
+def _by_words(asked: list[str], reminders: list[Reminder]) -> tuple[list[Reminder], bool]:
+    """Those that agree best with the words asked for, and whether beyond doubt.
+
+    All words must agree, and then a task of no other words comes first; or else half of them, or words like them.
+    """
+    best, found, exact = 0.0, [], []
+    for r in reminders:
+        if not any(word[:2] in r.task.lower() for word in asked):  # most of 100,000 are not even like it
+            continue
+        has = set(content(r.task))
+        score = sum(1.0 if w in has else 0.9 if _like(w, has) else 0.0 for w in asked) / len(asked)
+        if score >= 0.5 and score >= best:
+            found = [r] if score > best else [*found, r]
+            best = score
+        if has - CARRIERS == set(asked):
+            exact.append(r)
+    return (exact if exact and best == 1 else found), best == 1
+
+
+def _like(word: str, others: set[str]) -> bool:
+    return len(word) > 3 and any(
+        len(o) > 3 and o[:2] == word[:2] and SequenceMatcher(None, word, o).ratio() >= LIKE for o in others
     )
-    for w in forms.split()
-}
-
-
-def pick(answer: str, offered: Sequence[Reminder], now: datetime, tz: ZoneInfo) -> Reminder | None:
-    """The one of `offered` that an answer to "Which one?" means: by number, by its words, by its time of day."""
-    said = [w.folded for w in words(answer)]
-    plain = [w for w in said if w not in _STOP and w not in ("number", "please", "one")]
-    if all(w in _NUMBERS for w in plain) and (plain or "one" in said):
-        n = _NUMBERS[plain[0]] if plain else 1
-        return offered[n - 1] if n <= len(offered) else None
-    if plain == ["last"]:
-        return offered[-1]
-    scores = [len(set(content(answer)) & (set(content(r.task)) | _spoken_times(r, tz))) for r in offered]
-    best = max(scores, default=0)
-    return offered[scores.index(best)] if best and scores.count(best) == 1 else None
-
-
-def _spoken_times(r: Reminder, tz: ZoneInfo) -> set[str]:
-    due = due_of(r).astimezone(tz)
-    out = {
-        due.strftime("%A").lower(),
-        due.strftime("%B").lower(),
-        f"{due.hour}:{due.minute:02}",
-        f"{due.hour % 12 or 12}:{due.minute:02}",
-    }
-    if due.minute == 0:
-        half = "am" if due.hour < 12 else "pm"
-        out |= {f"{due.hour % 12 or 12}{half}", f"{due.hour % 12 or 12}", half}
-    return {stem(w) for w in out}
-
-
-YES = frozenset(
-    ["yes", "yeah", "yep", "yup", "y", "ok", "okay", "sure", "correct", "right", "do it", "go ahead", "please do"]
-    + ["yes please", "that's right", "exactly", "of course", "absolutely", "all", "all of them", "every one"]
-)
-NO = frozenset(
-    ["no", "nope", "nah", "n", "cancel", "stop", "never mind", "nevermind", "forget it", "don't", "no thanks"]
-    + ["no thank you", "none", "neither", "none of them", "leave it", "wrong"]
-)
-
-
-def is_yes(text: str) -> bool:
-    return " ".join(w.folded for w in words(text)) in YES
-
-
-def is_no(text: str) -> bool:
-    return " ".join(w.folded for w in words(text)) in NO

@@ -1,7 +1,7 @@
 """What scripts/install does, on the standard library alone.
 
-A lock keeps two installs apart, a mark shows one that was interrupted (it is begun afresh; pip's cache keeps what was
-built), and a stamp per purpose makes the next call immediate.
+A lock keeps two installs apart, and a stamp per purpose makes the next call immediate. An install that was interrupted
+has left no stamp: it goes on with what is whole, or begins afresh (pip's cache keeps what was built).
 """
 
 import fcntl
@@ -15,7 +15,6 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 VENV = TOP / ".venv"
 LOCK = TOP / ".venv.lock"
-MARK = VENV / ".installing"
 EXTRAS = {"run": "", "test": "[dev,training]"}
 APT_FOR_TESTS = {"faketime": "faketime"}
 """Command -> Debian package: the tests move the clock of a real daemon."""
@@ -40,8 +39,7 @@ def stamp(purpose: str) -> Path:
 
 
 def installed(purpose: str) -> bool:
-    return (VENV / "bin/python").exists() and not MARK.exists() \
-        and stamp(purpose).exists() and stamp(purpose).read_text() == fingerprint()
+    return (VENV / "bin/python").exists() and stamp(purpose).exists() and stamp(purpose).read_text() == fingerprint()
 
 
 def need_compiler() -> None:
@@ -51,12 +49,22 @@ def need_compiler() -> None:
              "build-essential; Fedora: dnf install gcc-c++; macOS: xcode-select --install).")
 
 
+WHOLE = """
+from importlib.metadata import distributions
+import pip
+for d in distributions():  # pip writes the list of a package's files when all of them are there
+    if d.files is None or not all(f.locate().exists() for f in d.files if f.suffix != ".pyc"):
+        raise SystemExit(1)
+"""
+
+
 def make_venv() -> None:
+    """An environment to install into: the one that is there if every package in it is whole."""
     python = VENV / "bin/python"
-    if MARK.exists():
+    if python.exists():
+        if subprocess.run([python, "-c", WHOLE], stderr=subprocess.DEVNULL).returncode == 0:
+            return
         say("The last install was interrupted: starting it afresh.")
-    elif python.exists() and not subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode:
-        return  # what is there is used
     if subprocess.run([sys.executable, "-m", "venv", "--clear", VENV]).returncode:
         shutil.rmtree(VENV, ignore_errors=True)
         stop("Python could not make a virtual environment: install its venv module (Debian: apt install python3-venv).")
@@ -64,19 +72,18 @@ def make_venv() -> None:
 
 def install(purpose: str, lock: int) -> None:
     need_compiler()
+    for old in EXTRAS:
+        stamp(old).unlink(missing_ok=True)
     make_venv()
     say(f"Installing into {VENV.name} (the first time this takes some minutes: llama.cpp is compiled) ...")
-    MARK.touch()
     environ = {"CMAKE_ARGS": "-DLLAVA_BUILD=OFF", **os.environ}
     pip = [VENV / "bin/python", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
     pip += ["-c", "constraints.txt", "-e", f".{EXTRAS[purpose]}"]
     # pip holds the lock as well, so that one which outlives this script is waited for.
     if subprocess.run(pip, cwd=TOP, env=environ, stdin=subprocess.DEVNULL, pass_fds=[lock]).returncode:
-        MARK.unlink()  # pip ended by itself, and left nothing half done
         stop("the install did not succeed; what pip says above tells why. Run this again when that is put right.")
     for covered in ("run", purpose):
         stamp(covered).write_text(fingerprint())
-    MARK.unlink()
 
 
 def need_apt_packages() -> None:
@@ -112,4 +119,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

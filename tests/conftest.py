@@ -8,7 +8,7 @@ import pytest
 MODEL = Path(__file__).parent.parent / "models" / "small"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def model() -> Path:
     """The model that ships with the program."""
     if not (MODEL / "manifest.json").is_file():

@@ -89,7 +89,7 @@ class Daemon:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, sign: int = signal.SIGTERM, seconds: float = 10) -> int:
+    def stop(self, sign: int = signal.SIGTERM, seconds: float = 30) -> int:
         """Tells it to stop; its exit status."""
         self.process.send_signal(sign)
         return self.process.wait(seconds)

@@ -205,6 +205,8 @@ def hostile(count: int, seed: int, folder: Path) -> list[str]:
         faults += [line for line in daemon.lines if "Traceback" in line or "CRITICAL" in line]
     lines = [" ".join(t.split()) for t in texts]
     lines = [line.encode("utf-8", "replace").decode() for line in lines]
+    if not lines:
+        return faults
     done = subprocess.run(
         [*ASSISTANT, "parse", "--json", "--now", "2026-03-11T10:00", "--tz", "Europe/London"],
         input="\n".join(lines) + "\n",

@@ -177,11 +177,19 @@ def test_parse_ends_quietly_when(model, how):
 
 # The commands that speak to the daemon
 
+@pytest.fixture(scope="module")
+def running(model, tmp_path_factory):
+    with Daemon(tmp_path_factory.mktemp("data")) as daemon:
+        yield daemon
+
+
 @pytest.fixture
-def daemon(model, tmp_path, monkeypatch):
-    with Daemon(tmp_path) as running:
-        monkeypatch.setenv("ASSISTANT_HTTP__PORT", running.url.rpartition(":")[2])
-        yield running
+def daemon(running, monkeypatch):
+    """A daemon that answers the commands and has nothing set."""
+    monkeypatch.setenv("ASSISTANT_HTTP__PORT", running.url.rpartition(":")[2])
+    for reminder in running.call("GET", "/reminders")[1]["reminders"]:
+        running.call("DELETE", f"/reminders/{reminder['id']}")
+    return running
 
 
 def reminders() -> list[dict]:
@@ -285,8 +293,8 @@ def test_doctor_finds_everything_in_order(model, tmp_path):
     assert {c["state"] for name, c in checks.items() if name not in ("daemon", "disk")} == {"ok"}
 
 
-def test_doctor_looks_at_the_database_beside_a_running_daemon(two, tmp_path):
-    status, checks = examined(ASSISTANT_DATA__DIR=str(tmp_path))
+def test_doctor_looks_at_the_database_beside_a_running_daemon(two, daemon):
+    status, checks = examined(ASSISTANT_DATA__DIR=str(daemon.data))
     assert checks["database"]["state"] == checks["daemon"]["state"] == "ok"
     assert "2 reminders" in checks["database"]["found"]
 

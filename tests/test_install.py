@@ -43,7 +43,7 @@ def test_what_is_installed_is_not_installed_again(checkout):
 @pytest.mark.parametrize("change", [
     lambda top: (top / "pyproject.toml").write_text("changed"),
     lambda top: (top / "constraints.txt").write_text("changed"),
-    lambda top: (top / ".venv/.installing").touch(),
+    lambda top: (top / ".venv/.installed-run").unlink(),
     lambda top: (top / ".venv/bin/python").unlink(),
     lambda top: shutil.rmtree(top / ".venv"),
 ], ids=["other dependencies", "other versions", "an interrupted install", "a Python that is gone", "no environment"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.errors import Busy, ModelError, ModelMissing
+from assistant.errors import Busy, ModelError, ModelMissing, Unreadable
 from assistant.grammar import automaton
 from assistant.local import LlamaRewriter, model_file
 from assistant.words import align, normalise, words
@@ -60,7 +60,7 @@ async def test_the_strangest_text_gets_a_rewrite_in_its_own_words_or_a_clear_err
     text = normalise(text)
     try:
         rewrite = await rewriter.rewrite(text)
-    except ModelError as e:
+    except Unreadable as e:
         assert str(e).endswith(".")
     else:
         assert automaton("rewrite").accepts(rewrite.text.replace("\n", " \n ").split(" "))

@@ -335,7 +335,9 @@ async def test_a_noun_such_as_alarm_means_the_one_that_is_called_so(talk):
         pytest.param("push call mum back an hour", "OK: call mum, tomorrow at 18:00.", id="later"),
         pytest.param("make call mum weekly", "OK: call mum, every Wednesday at 17:00, next today.", id="to recur"),
         pytest.param(
-            "move call mum to this morning", "9:00 today has passed: say another time.", id="not into the past"
+            "move call mum to this morning",
+                "9:00 today has passed. When should I move call mum to?",
+                id="not into the past",
         ),
     ],
 )

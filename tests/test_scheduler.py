@@ -402,12 +402,12 @@ async def test_a_full_disk_is_said_once_and_tried_again_until_there_is_room(stor
         for _ in range(3):
             await ticks.tick()
         assert {store.reminder(r.id).state for r in made} == {"pending"}
-        assert (fired(store), bell.rings) == ([], 0)
+        assert fired(store) == []
         assert [x.levelname for x in caplog.records if "disk" in x.getMessage()] == ["ERROR"]
         store.db.execute("PRAGMA max_page_count = 1000000")
         await ticks.tick()
-        await bell.rung()
         assert {store.reminder(r.id).state for r in made} == {"fired"}
+        assert len(fired(store)) == 100
         assert not task.done()
 
 

@@ -428,7 +428,8 @@ def test_a_killed_process_loses_nothing_that_it_said_it_had(path):
     """
     printed: list[int] = []
     for _ in range(3):
-        with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        command = [sys.executable, "-c", program, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
             for _ in range(20):
                 printed.append(int(process.stdout.readline()))
             process.send_signal(signal.SIGKILL)

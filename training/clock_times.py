@@ -33,13 +33,13 @@ def pick(rng: Random, *weighted: tuple[float, str]) -> str:
 
 def _minute(rng: Random) -> int:
     x = rng.random()
-    if x < 0.5:
+    if x < 0.42:
         return 0
-    if x < 0.68:
+    if x < 0.58:
         return 30
-    if x < 0.8:
+    if x < 0.74:
         return rng.choice((15, 45))
-    if x < 0.93:
+    if x < 0.92:
         return rng.choice((5, 10, 20, 25, 35, 40, 50, 55))
     return rng.randrange(60)
 
@@ -62,13 +62,13 @@ def _twelve(rng: Random, h: int, m: int, marked: bool) -> str:
             if m == 30:
                 forms += [(3, f"half past {hour}"), (1.5, f"half {ONES[h]}")]
             if m == 15:
-                forms += [(2, f"quarter past {hour}"), (0.5, f"a quarter past {hour}"), (0.8, f"quarter after {hour}")]
+                forms += [(4, f"quarter past {hour}"), (0.5, f"a quarter past {hour}"), (0.8, f"quarter after {hour}")]
             if m == 45:
-                forms += [(2, f"quarter to {after}"), (0.5, f"a quarter to {after}"), (0.4, f"quarter of {after}"), (0.4, f"quarter till {after}")]
+                forms += [(4, f"quarter to {after}"), (0.5, f"a quarter to {after}"), (0.4, f"quarter of {after}"), (0.4, f"quarter till {after}")]
             if m in (5, 10, 20, 25):
-                forms += [(2, f"{rng.choice((number(m), str(m)))} {rng.choice(('past', 'past', 'after'))} {hour}")]
+                forms += [(4, f"{rng.choice((number(m), str(m)))} {rng.choice(('past', 'past', 'after'))} {hour}")]
             if m in (35, 40, 50, 55):
-                forms += [(2, f"{rng.choice((number(60 - m), str(60 - m)))} {rng.choice(('to', 'to', 'till', 'before'))} {after}")]
+                forms += [(4, f"{rng.choice((number(60 - m), str(60 - m)))} {rng.choice(('to', 'to', 'till', 'before'))} {after}")]
     return pick(rng, *forms)
 
 

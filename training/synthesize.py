@@ -59,6 +59,8 @@ NAMES = (
     "nikhil",
     "grandma",
 )
+SEVERAL = 0.06
+"""Besides their share among the frames, so often a request to set holds several reminders, which are hard to learn."""
 _SLOT = re.compile(r"\{(\w+?)(\d*)\}")
 _KEPT = set(
     ["a", "an", "the", "my", "our", "to", "for", "at", "on", "in", "of", "and", "or", "with", "from", "by", "up", "out", "off", "about", "that", "it", "is", "i", "me", "he", "she", "we", "they", "has", "have", "be"]
@@ -240,6 +242,7 @@ class Synthesizer:
             for name, _ in MIXTURE
             if name != "other"
         }
+        self.several = [frame for frame in self.frames["frames_set"] if "//" in frame[1]]
         self.other = _lines("other")
         self.phrases = {
             "task": _lines("tasks"),
@@ -332,7 +335,8 @@ class Synthesizer:
         if source == "other":
             said, written = rng.choice(self.other), "/other"
         else:
-            surface, rewrite = rng.choice(self.frames[source])
+            several = source == "frames_set" and self.several and rng.random() < SEVERAL
+            surface, rewrite = rng.choice(self.several if several else self.frames[source])
             filled = {m[0]: self._fill(rng, m[1], surface, rewrite) for m in _SLOT.finditer(surface)}
             if (
                 "{range}" in filled and " {range}" in surface and rng.random() < 0.12

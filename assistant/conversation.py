@@ -1,0 +1,289 @@
+"""What a request becomes: reminders that are set or changed, a list, or a question; and the answers to questions.
+
+Whatever changes the store is one transaction with settling the request, and a question is open only after its commit.
+Nothing is cancelled or moved on a guess: several candidates, one that fits half, or a model that is not sure of its
+rewrite end in a question.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from assistant import replies
+from assistant.actions import act, at_time, needs_time
+from assistant.answers import after_no, hear_time, is_all, is_no, is_request, is_yes, pick
+from assistant.clock import Clock
+from assistant.dates import Here
+from assistant.dialogue import Confirm, Dialogue, Question, To, When, Which, missing
+from assistant.errors import BadRequest, BadWhen, NotFound, PastTime
+from assistant.messages import Entry, Reminder, Reply, Request, Target, Understanding
+from assistant.store import NewReminder, Store
+from assistant.targets import Match, content, find, is_bare
+from assistant.when import Policy, join
+
+RUNG_SINCE = timedelta(hours=1)
+"""So long "done" and "snooze" mean a reminder that has stopped ringing."""
+JUST_NOW = timedelta(minutes=10)
+"""So long "that" means the reminder set last on a channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A request that is being answered."""
+
+    request: Request
+    """Its text is normalised."""
+    mean: Callable[[str], Awaitable[Understanding]]
+    """What a text means as of when the request was said, by the model."""
+    read: Callable[[str], Understanding | None]
+    """The same for a plain When sentence, which needs no model; None for anything else."""
+    resumed: bool
+    """It was accepted before a crash: the person is not listening any more."""
+
+
+class Conversation:
+    """Answers requests, one at a time on each channel; the answers to open questions among them."""
+
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        tz: ZoneInfo,
+        clock: Clock,
+        ask_below: float,
+        changed: Callable[[], None],
+        listening: frozenset[str],
+        snooze: timedelta,
+    ) -> None:
+        self.store, self.policy, self.tz, self.clock = store, policy, tz, clock
+        self._ask_below, self._changed, self._listening, self._snooze = ask_below, changed, listening, snooze
+        self._dialogue = Dialogue()
+
+    async def answer(self, turn: Turn) -> Reply:
+        channel = turn.request.channel
+        question = None if turn.resumed else self._dialogue.take(channel, self.clock.now())
+        if question:
+            return await self._follow_up(turn, question)
+        return self._act(turn, await turn.mean(turn.request.text))
+
+    # A new request
+
+    def _act(self, turn: Turn, u: Understanding) -> Reply:
+        match u.kind:
+            case "create" | "needs_time":
+                return self._create(turn, u, u.entries)
+            case "confirm":
+                return self._ask(turn, u, Confirm(u))
+            case "list":
+                return self._list(turn, u)
+            case "cancel" | "done" | "snooze" | "move":
+                return self._change(turn, u)
+        if u.error:
+            return self._reply(turn, replies.UNREADABLE, u)
+        return self._reply(turn, replies.OTHER, u)
+
+    def _create(self, turn: Turn, u: Understanding, entries: Sequence[Entry]) -> Reply:
+        ready, without = [e for e in entries if e.due and not e.past], missing(tuple(entries))
+        said, question = [], When(without) if without else None
+        u = replace(u, kind="create" if ready else "needs_time", entries=tuple(entries))
+        with self.store.transaction():
+            made = self.store.add_reminders(turn.request.id, [self._new(e) for e in ready])
+            if made:
+                said.append("OK: " + "; ".join(replies.reminder(r, self._now()) for r in made) + ".")
+            if question:
+                said.append(self._asked(question))
+            self._settle(turn, " ".join(said), u, question)
+        if made:
+            self._changed()
+        return self._tell(turn, " ".join(said), u, made, question)
+
+    def _new(self, e: Entry) -> NewReminder:
+        wall = e.due.astimezone(self.tz).replace(tzinfo=None, fold=0)
+        return NewReminder(e.task or "", e.when or "", wall, self.tz.key, e.rrule, e.due)
+
+    def _list(self, turn: Turn, u: Understanding) -> Reply:
+        target = u.target or Target(None, "", None)
+        found = self._find(turn, target).found
+        found = tuple(r for r in found if r.state == "pending") or found
+        span = replies.in_range(target.range)
+        if not found and content(target.words):
+            return self._reply(turn, replies.none_about(target.words, span), u)
+        return self._reply(turn, replies.listing(found, span, self._now()), u, found)
+
+    def _change(self, turn: Turn, u: Understanding) -> Reply:
+        target = u.target or Target(None, "", None)
+        if turn.resumed and not content(target.words):  # "the next one" may be another one by now
+            return self._reply(turn, replies.INTERRUPTED, replace(u, error="interrupted"))
+        rung = self.store.latest_rung(self.clock.now() - RUNG_SINCE)
+        acknowledges, bare = u.kind in ("done", "snooze"), is_bare(target)
+        if acknowledges and bare and rung:
+            return self._do(turn, u, (rung,))
+        match = self._find(turn, target, rung, newest_first=u.kind == "move")
+        found = match.found
+        if rung and acknowledges and not match.everything and any(r.id == rung.id for r in found):
+            found = (rung,)
+        if not found:
+            return self._reply(turn, replies.none_about(target.words, replies.in_range(target.range)), u)
+        if len(found) > 1:
+            return self._ask(turn, u, Which(u, found, match.everything))
+        series = u.kind == "cancel" and found[0].rrule and rung and rung.id == found[0].id  # or just this ring of it?
+        if not match.sure or u.confidence < self._ask_below or (acknowledges and bare) or series:
+            return self._ask(turn, u, Which(u, found))
+        return self._do(turn, u, found)
+
+    def _find(self, turn: Turn, target: Target, rung: Reminder | None = None, newest_first: bool = False) -> Match:
+        """What a target may mean. "that" is what rings, or else what was just set; for a move the other way round."""
+        active = self.store.active()
+        if rung and all(r.id != rung.id for r in active):
+            active.append(rung)
+        that = [r for r in (rung or self.store.latest_rung(), self._latest(turn.request.channel)) if r]
+        that = that[::-1] if newest_first else that
+        return find(target, active, turn.request.said_at.astimezone(self.tz), self.tz, self.policy, that)
+
+    def _latest(self, channel: str) -> Reminder | None:
+        """What the last answered request on a channel set, unless that is long ago."""
+        stored = self.store.latest_request(channel)
+        if stored is None or self.clock.now() - stored.settled_at > JUST_NOW:
+            return None
+        return next(iter(self.store.reminders_of(stored.id)[::-1]), None)
+
+    def _do(self, turn: Turn, u: Understanding, meant: tuple[Reminder, ...]) -> Reply:
+        if needs_time(u):
+            return self._ask(turn, u, To(u, meant))
+        try:
+            with self.store.transaction():
+                here = self._here(turn.request.said_at)
+                changed, said = act(self.store, meant, u, here, self._now(), self._snooze)
+                self._settle(turn, said, u)
+        except PastTime as e:
+            return self._ask(turn, u, To(u, meant), f"{e.passed}. ")
+        except (NotFound, BadRequest, BadWhen) as e:
+            return self._reply(turn, str(e), u)
+        self._changed()
+        return self._tell(turn, said, u, changed)
+
+    # The answer to a question
+
+    async def _follow_up(self, turn: Turn, question: Question) -> Reply:
+        text = turn.request.text
+        if is_no(text):
+            sets = isinstance(question, When | Confirm)
+            return self._reply(turn, replies.DROPPED if sets else replies.UNCHANGED, None)
+
+        match question:
+            case When(entries=(first, *others)):
+                answered, u = await hear_time(text, first.task, turn.mean, turn.read)
+                if answered:
+                    return self._create(turn, _timed(u, text, first), [_timed(u, text, first).entries[0], *others])
+            case To(understanding=asked, meant=meant):
+                answered, u = await hear_time(
+                    text, replies.tasks(meant), turn.mean, turn.read, shift=asked.kind == "move"
+                )
+                if answered:
+                    return self._do_still(turn, at_time(asked, u), meant)
+            case Confirm(understanding=asked):
+                if is_yes(text):
+                    return self._create(turn, asked, asked.entries)
+                if len(asked.entries) == 1 and (instead := after_no(text)):
+                    answered, u = await hear_time(instead, asked.entries[0].task, turn.mean, turn.read)
+                    if answered:
+                        return self._create(turn, u := _timed(u, text, asked.entries[0]), u.entries)
+                u = await turn.mean(text)
+            case Which(understanding=asked, offered=offered, every=every):
+                if is_all(text) or (is_yes(text) and (every or len(offered) == 1)):
+                    return self._do_still(turn, asked, offered)
+                one = None if every else pick(text, offered, self._now())
+                u = None if one else await turn.mean(text)
+                if u and not every and (u.kind == asked.kind or not is_request(u)):
+                    one = self._one_of(offered, u) or self._one_of(offered, await turn.mean(f"cancel {text}"[:500]))
+                if one:
+                    return self._do_still(turn, asked, (one,))
+        if is_request(u) or question.again:
+            return self._act(turn, u)
+        sorry = replies.NO_TIME if isinstance(question, When | To) else replies.NO_ANSWER
+        return self._ask(turn, u, replace(question, again=True), f"{sorry} ")
+
+    def _one_of(self, offered: Sequence[Reminder], u: Understanding) -> Reminder | None:
+        """The one of those read out that a request names."""
+        target = u.target
+        if target is None or is_bare(target):
+            return None
+        if target.quantifier in ("first", "next", "last") and not (content(target.words) or target.range):
+            return offered[-1 if target.quantifier == "last" else 0]
+        match = find(target, offered, self._now(), self.tz, self.policy)
+        return match.found[0] if match.sure and len(match.found) == 1 else None
+
+    def _do_still(self, turn: Turn, u: Understanding, meant: Sequence[Reminder]) -> Reply:
+        """Do it to those that have not been cancelled or done since the question."""
+        fresh = (self.store.reminder(r.id) for r in meant)
+        still = tuple(r for r in fresh if r.state not in ("done", "cancelled"))
+        return self._do(turn, u, still) if still else self._reply(turn, replies.GONE, u)
+
+    # Answering
+
+    def _here(self, instant: datetime) -> Here:
+        return Here(instant.astimezone(UTC), self.tz, self.policy)
+
+    def _now(self) -> datetime:
+        return self.clock.now().astimezone(self.tz)
+
+    def _asked(self, question: Question) -> str:
+        """A question in words."""
+        match question:
+            case When(entries=(first, *_)):
+                return replies.past(first, self._now()) if first.past else replies.ask_when(first.task)
+            case To(understanding=u, meant=meant):
+                return replies.ask_to(u.kind, meant)
+            case Confirm(understanding=u):
+                return replies.confirm(u.entries, self._now())
+            case Which(understanding=u, offered=offered, every=every):
+                if every or len(offered) == 1:
+                    return replies.shall_i(u.kind, offered, self._now())
+                return replies.which(offered, self._now())
+
+    def _ask(self, turn: Turn, u: Understanding, question: Question, before: str = "") -> Reply:
+        offered = question.offered if isinstance(question, Which) else ()
+        return self._reply(turn, before + self._asked(question), u, offered, question)
+
+    def _reply(
+        self,
+        turn: Turn,
+        said: str,
+        u: Understanding | None,
+        reminders: Sequence[Reminder] = (),
+        question: Question | None = None,
+    ) -> Reply:
+        """Answer what changed nothing. What was not meant for an assistant that listens all the time is not kept."""
+        if u and u.kind == "other" and not u.error and turn.request.channel in self._listening:
+            self.store.forget_request(turn.request.id)
+        else:
+            self._settle(turn, said, u, question)
+        return self._tell(turn, said, u, reminders, question)
+
+    def _settle(self, turn: Turn, said: str, u: Understanding | None, question: Question | None = None) -> None:
+        kind, asks = u.kind if u else "other", question is not None and not turn.resumed
+        self.store.settle_request(
+            turn.request.id, reply=said, at=self.clock.now(), understanding=u, kind=kind, question=asks
+        )
+
+    def _tell(
+        self,
+        turn: Turn,
+        said: str,
+        u: Understanding | None,
+        reminders: Sequence[Reminder] = (),
+        question: Question | None = None,
+    ) -> Reply:
+        """The reply, after the commit; from now on the channel may answer its question."""
+        asks = question is not None and not turn.resumed
+        if asks:
+            self._dialogue.ask(turn.request.channel, question, self.clock.now())
+        return Reply(said, u.kind if u else "other", turn.request.id, u, tuple(reminders), asks)
+
+
+def _timed(answer: Understanding, text: str, asked: Entry) -> Understanding:
+    """What was asked about, with the time that an answer gives."""
+    entry = replace(answer.entries[0], task=asked.task)
+    rewrite = join(asked.task or "", entry.when or "")
+    return replace(answer, text=text, rewrite=rewrite, entries=(entry,), target=None, shift_minutes=None)
