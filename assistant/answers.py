@@ -108,8 +108,8 @@ _PADDING = frozenset(
     for w in "yes yeah yep ok okay sure please um uh er hmm well maybe perhaps say make let's let like around actually"
     " thanks how should do can could you will think guess i'd would prefer then just so oh remind reminder".split()
 )
-DOUBTFUL = 0.5
-"""A confidence of the model."""
+DOUBTFUL, CLEAR = 0.5, 0.8
+"""Confidences of the model: below the one a request may be none, from the other on a time needs no second look."""
 SHORT = 12
 """An answer to "When?" has at most so many words."""
 
@@ -156,10 +156,11 @@ async def hear_time(
     if plain := read(text):
         return True, plain
     first = await mean(text)
-    if gives_time(first, task, shift):
-        return True, first
-    if _doubtful(first) and len(words(text)) <= SHORT and not _ASKING.search(text.lower()):
+    best = first if gives_time(first, task, shift) else None
+    doubtful = best.confidence < CLEAR if best else _doubtful(first)
+    if doubtful and len(words(text)) <= SHORT and not _ASKING.search(text.lower()):
         for attempt in (f"remind me {text}", f"remind me at {text}"):
-            if gives_time(u := await mean(attempt), task, shift):
-                return True, u
-    return False, first
+            u = await mean(attempt)
+            if gives_time(u, task, shift) and (best is None or u.confidence > best.confidence):
+                best = u
+    return best is not None, best or first

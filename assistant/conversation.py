@@ -199,7 +199,8 @@ class Conversation:
                     one = self._one_of(offered, u) or self._one_of(offered, await turn.mean(f"cancel {text}"[:500]))
                 if one:
                     return self._do_still(turn, asked, (one,))
-        if is_request(u) or question.again:
+        vague = isinstance(question, When | To) and u.kind in ("snooze", "move") and is_bare(u.target)  # "later"
+        if question.again or (is_request(u) and not (vague and self.store.latest_rung() is None)):
             return self._act(turn, u)
         sorry = replies.NO_TIME if isinstance(question, When | To) else replies.NO_ANSWER
         return self._ask(turn, u, replace(question, again=True), f"{sorry} ")

@@ -17,6 +17,8 @@ class ScriptedRewriter:
     def __init__(self, answers: Mapping[str, str] | None = None, confidence: float = 0.99) -> None:
         self.answers = {k.lower(): v for k, v in (answers or {}).items()}
         self.confidence = confidence
+        self.sure: dict[str, float] = {}
+        """Texts of which it has another confidence."""
         self.heard: list[str] = []
         self.broken: ModelError | None = None
 
@@ -30,7 +32,7 @@ class ScriptedRewriter:
         self.heard.append(text)
         if self.broken:
             raise self.broken
-        return Rewrite(self.answers.get(text.lower(), "/other"), self.name, self.confidence, 0.1)
+        return Rewrite(self.answers.get(text.lower(), "/other"), self.name, self.sure.get(text, self.confidence), 0.1)
 
 
 class StandingClock:

@@ -5,9 +5,11 @@
 
 import asyncio
 from datetime import timedelta
+from random import Random
 
 import pytest
 
+from assistant import grammar
 from assistant.conversation import RUNG_SINCE
 from assistant.errors import AssistantError, Busy, ModelError
 from assistant.outbox import Advance, Outbox, Outcome
@@ -93,6 +95,23 @@ async def test_a_time_that_reads_like_a_move_of_nothing_is_an_answer_too(home):
     await home.say("remind me to buy milk")
     home.rewriter.answers["remind me yeah six pm please"] = "| 18:00"
     assert (await home.hear("yeah six pm please", "/move | 18:00")).text == "OK: buy milk, today at 18:00."
+
+
+async def test_of_several_readings_of_an_answer_the_clearest_counts(home):
+    await home.say("remind me to buy milk")
+    home.rewriter.confidence = 0.6
+    home.rewriter.answers["remind me at sixish"] = "| 18:00"
+    home.rewriter.sure = {"remind me at sixish": 0.9}
+    assert (await home.hear("sixish", "| in 6 years")).text == "OK: buy milk, today at 18:00."
+
+
+async def test_later_is_no_time_unless_something_rings(home):
+    await home.say("remind me to buy milk")
+    assert (await home.hear("later", "/snooze")).text.startswith("That is not a time that I know.")
+    await home.have("eggs | 11:00")
+    home.ring(home.store.active()[0])
+    await home.say("remind me to buy milk")
+    assert (await home.hear("later", "/snooze")).text == "OK: eggs again today at 11:10."
 
 
 async def test_what_is_no_time_is_asked_about_once_more_and_then_dropped(home):
@@ -488,3 +507,25 @@ async def test_a_request_sent_again_after_a_crash_counts_from_when_it_was_first_
     assert home.store.active()[0].due == WEDNESDAY + timedelta(minutes=10)
 
 
+
+
+# Anything at all
+
+WORDS = ("call", "mum", "the", "alarm", "bins", "one", "yes", "no", "2", "friday", "all", "that", "at", "six")
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_is_said_and_however_it_is_rewritten_it_is_answered_and_settled(home, seed):
+    random, answered = Random(seed), 0
+    for _ in range(100):
+        text = " ".join(random.choices(WORDS, k=random.randint(1, 6)))
+        rewrite = " ".join(grammar.sample(grammar.rewrite, random, tuple(text.split()))).replace(" \n ", "\n")
+        home.rewriter.confidence = random.choice((0.2, 0.99))
+        reply = await home.hear(text, rewrite, random.choice(("cli", "voice")))
+        assert reply.text.endswith((".", "?")), (text, rewrite)
+        answered += bool(reply.reminders)
+        for due in [r for r in home.store.active() if r.due and r.due <= home.clock.now()]:
+            home.ring(due)
+        home.clock.pass_by(seconds=random.choice((5, 5, 5, 200, 4000)))
+    assert answered
+    assert home.store.unsettled_requests() == []
