@@ -23,6 +23,12 @@ def once_at(when: str, here: Here) -> datetime:
     return result.due
 
 
+def snooze_from(store: Store, id: int, now: datetime) -> datetime:
+    """From when a snooze counts: now; of a reminder that has not rung yet its time, so that it never comes sooner."""
+    due = store.reminder(id).due
+    return due if due and due > now and not store.has_rung(id) else now.replace(microsecond=0)
+
+
 def move(store: Store, r: Reminder, when: str | None, shift_minutes: float | None, here: Here) -> Reminder:
     """What will ring at the new time: the reminder itself, or of a recurring one that occurrence.
 
@@ -60,8 +66,9 @@ def act(
         case "snooze":
             if entry and entry.past:
                 raise PastTime(replies.passed(entry.due, now))
-            until = entry.due if entry and entry.due else now.replace(microsecond=0) + snooze
-            changed = [store.snooze(id, until, now) for id in ids]
+            untils = {id: entry.due if entry and entry.due else snooze_from(store, id, now) + snooze for id in ids}
+            changed = [store.snooze(id, until, now) for id, until in untils.items()]
+            until = max(untils.values())
             return changed, f"OK: {replies.tasks(meant)} again {replies.instant(until.astimezone(said.tz), now)}."
         case "move":
             changed = [move(store, r, entry and entry.when, u.shift_minutes, said) for r in meant]

@@ -124,6 +124,11 @@ def is_request(u: Understanding) -> bool:
     return u.kind != "other"
 
 
+def says_when(u: Understanding) -> bool:
+    """Whether a change has a new time of its own."""
+    return u.shift_minutes is not None or any(e.when for e in u.entries)
+
+
 def gives_time(u: Understanding, task: str | None, shift: bool = False) -> bool:
     """Whether it says when, and nothing else but words of `task`; `shift`: "an hour later" will do."""
     if len(u.entries) != 1:

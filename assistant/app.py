@@ -56,7 +56,7 @@ async def _serve(config: Config) -> None:
     with Store.open(config.database) as store, open_socket(config.http.host, config.http.port) as socket:
         rewriter = LlamaRewriter(config.model_path, config.model.threads, config.model.queue)
         async with rewriter, asyncio.TaskGroup() as tasks:
-            delivery = Delivery(store, notifiers(config), clock, delivery_policy(config))
+            delivery = Delivery(store, able(notifiers(config)), clock, delivery_policy(config))
             scheduler = Scheduler(store, clock, ring=delivery.ring)
             pipeline = Pipeline(
                 rewriter, store, config.when.policy, tz, clock, config.model.ask_below, scheduler.changed,
@@ -123,6 +123,16 @@ def notifiers(config: Config) -> list[Notifier]:
         "apprise": lambda: AppriseNotifier(config.notify.apprise.urls),
     }
     return [makers[name]() for name in dict.fromkeys(config.notify.use)]
+
+
+def able(every: list[Notifier]) -> list[Notifier]:
+    """Those that can ring on this machine; what is left out is said once, here. None can: all of them are tried."""
+    problems = {n.name: problem for n in every if (problem := n.problem())}
+    if len(problems) == len(every):
+        problems = {}
+    for name, problem in problems.items():
+        log.warning("without the notifier %s: %s", name, problem)
+    return [n for n in every if n.name not in problems]
 
 
 def delivery_policy(config: Config) -> DeliveryPolicy:

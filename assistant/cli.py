@@ -100,7 +100,8 @@ def say(
         said = typer.prompt(">", prompt_suffix=" ", default="", show_default=False)
         if not said.strip():
             break
-    raise typer.Exit(1 if answer["kind"] == "other" else 0)
+    nothing = answer["kind"] == "other" and answer["understanding"] and not answer["question"]
+    raise typer.Exit(1 if nothing else 0)
 
 
 @app.command("list")

@@ -154,5 +154,5 @@ def _explain(error: ValidationError) -> str:
         return f"{name}: {first['ctx']['error']}"
     choices = get_args(field.annotation)
     hint = get_close_matches(str(first["input"]), [c for c in choices if isinstance(c, str)], 1)
-    guess = f", did you mean {hint[0]}?" if hint else ""
+    guess = f", did you mean {hint[0]}?" if hint else "."
     return f"{name} cannot be {str(first['input'])[:60]!r}{guess} It must be {field.description}."

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from assistant import replies
 from assistant.actions import act, at_time, needs_time
-from assistant.answers import after_no, hear_time, is_all, is_no, is_request, is_yes, pick
+from assistant.answers import after_no, hear_time, is_all, is_no, is_request, is_yes, pick, says_when
 from assistant.clock import Clock
 from assistant.dates import Here
 from assistant.dialogue import Confirm, Dialogue, Question, To, When, Which, missing
@@ -195,13 +195,16 @@ class Conversation:
                     return self._do_still(turn, asked, offered)
                 one = None if every else pick(text, offered, self._now())
                 u = None if one else await turn.mean(text)
-                if u and not every and (u.kind == asked.kind or not is_request(u)):
+                if u and not every and (not is_request(u) or (u.kind == asked.kind and not says_when(u))):
                     one = self._one_of(offered, u) or self._one_of(offered, await turn.mean(f"cancel {text}"[:500]))
                 if one:
                     return self._do_still(turn, asked, (one,))
         vague = isinstance(question, When | To) and u.kind in ("snooze", "move") and is_bare(u.target)  # "later"
         if question.again or (is_request(u) and not (vague and self.store.latest_rung() is None)):
-            return self._act(turn, u)
+            reply = self._act(turn, u)
+            if u.kind == "list":  # who looks something up in between may still answer
+                self._dialogue.ask(turn.request.channel, question, self.clock.now())
+            return reply
         sorry = replies.NO_TIME if isinstance(question, When | To) else replies.NO_ANSWER
         return self._ask(turn, u, replace(question, again=True), f"{sorry} ")
 

@@ -1,5 +1,6 @@
 """`assistant doctor`: looks at everything that the assistant stands on, and says what to do about what is wrong."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ def _run(check, config: Config) -> Iterator[Finding]:
     try:
         yield from check(config)
     except AssistantError as e:
-        found, _, advice = str(e).partition(": ")
+        found, _, advice = str(e).rpartition(": ")
         yield Finding("fail", check.__name__, found, advice)
 
 
@@ -60,7 +61,11 @@ def database(config: Config) -> Iterator[Finding]:
     from assistant.store import inspect
 
     facts = inspect(config.database)
-    if facts is None:
+    folder = next(p for p in config.database.parents if p.exists())
+    if facts is None and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        advice = "make it a folder that you may write to, or set [data] dir in config.toml"
+        yield Finding("fail", "database", f"{folder} cannot be written to", advice)
+    elif facts is None:
         yield Finding("ok", "database", f"none yet; it will be made at {config.database}")
     else:
         size = f"{facts.size / 2**20:.1f} MB"
@@ -87,7 +92,6 @@ def notify(config: Config) -> Iterator[Finding]:
 
 def disk(config: Config) -> Iterator[Finding]:
     """Room where the database lies, and a folder that can be written."""
-    import os
 
     folder = next(p for p in (config.data_dir.absolute(), *config.data_dir.absolute().parents) if p.exists())
     free = shutil.disk_usage(folder).free

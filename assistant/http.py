@@ -49,7 +49,7 @@ class Service:
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[speak_json_errors, only_this_machine], client_max_size=MAX_BODY)
-        one = r"/reminders/{id:\d{1,18}}"
+        one = r"/reminders/{id:\d{1,40}}"
         app.add_routes([
             web.post("/requests", self.say),
             web.get("/reminders", self.reminders),

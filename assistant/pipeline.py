@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from assistant import replies
-from assistant.actions import move, once_at
+from assistant.actions import move, once_at, snooze_from
 from assistant.clock import Clock
 from assistant.conversation import Conversation, Turn
 from assistant.dates import Here
@@ -131,17 +131,28 @@ class Pipeline:
     # Acting by number, for programs
 
     def done(self, id: int) -> Reminder:
-        """Acknowledge a reminder. Raises `NotFound`, as do the three below."""
-        return self.store.done([id], self.clock.now())[0]
+        """Acknowledge a reminder. Raises `NotFound`, as do the three below, for one that is over in another way."""
+        with self.store.transaction():
+            done = self.store.done([id], self.clock.now())[0]
+            if done.state == "cancelled":
+                raise NotFound(f"Reminder {id} is cancelled: there is nothing to be done with.")
+            return done
 
     def cancel(self, id: int) -> Reminder:
-        return self.store.cancel([id])[0]
+        with self.store.transaction():
+            cancelled = self.store.cancel([id])[0]
+            if cancelled.state != "cancelled":
+                raise NotFound(f"Reminder {id} is over ({cancelled.state}): there is nothing to cancel.")
+            return cancelled
 
     def snooze(self, id: int, minutes: int | None = None, when: str | None = None) -> Reminder:
-        """Ring again in so many minutes, or at a When sentence. Raises `BadWhen`, `PastTime`."""
+        """Ring so many minutes later, or at a When sentence. Raises `BadWhen`, `PastTime`.
+
+        The minutes count from now; of one that has not rung yet from its time, so that it never comes sooner.
+        """
         now = self.clock.now()
         span = timedelta(minutes=minutes) if minutes else self._snooze
-        until = once_at(when, self._here()) if when else now.replace(microsecond=0) + span
+        until = once_at(when, self._here()) if when else snooze_from(self.store, id, now) + span
         snoozed = self.store.snooze(id, until, now)
         self._changed()
         return snoozed

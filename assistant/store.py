@@ -224,6 +224,13 @@ class Store:
             self._hush(id, state, now)
         return self.reminder(id)
 
+    def has_rung(self, id: int) -> bool:
+        """Whether an occurrence of a reminder rings, or has rung for the last time, and was not acknowledged."""
+        return self.db.one(
+            "SELECT 1 FROM deliveries WHERE reminder_id = ? AND state IN ('ringing', 'missed', 'snoozed') LIMIT 1",
+            (id,),
+        ) is not None
+
     def snooze(self, id: int, until: datetime, now: datetime) -> Reminder:
         """Ring again at `until`; what is returned is the reminder that will.
 

@@ -413,3 +413,18 @@ async def test_understanding_alone_stores_nothing(talk):
     assert (u.kind, u.entries[0].due) == ("create", WEDNESDAY + timedelta(hours=8))
     assert talk.tasks() == []
     assert talk.store.unsettled_requests() == []
+
+
+async def test_looking_something_up_leaves_the_open_question_open(talk):
+    await talk.say("remind me to buy milk")
+    assert (await talk.say("what are my reminders")).text == "No reminders."
+    await talk.say("tomorrow at five")
+    assert talk.tasks() == ["buy milk"]
+
+
+async def test_a_change_with_a_time_of_its_own_is_no_answer_to_which_one(talk):
+    talk.rewriter.answers |= {"move call to friday": "/move call > friday", "change call mum to 3pm": "/move call mum > 15:00"}
+    await talk.say("remind me to call mum tomorrow at five")
+    await talk.say("call dad at six pm")
+    assert (await talk.say("move call to friday")).question
+    assert (await talk.say("change call mum to 3pm")).text == "OK: call mum, tomorrow at 15:00."
