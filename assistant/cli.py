@@ -120,7 +120,7 @@ def list_(
     if as_json:
         _print_json(answer)
     else:
-        _table(answer["reminders"])
+        _table(answer["reminders"], "Nothing is set." if state == "active" else f"No reminder is {state}.")
 
 
 @app.command()
@@ -239,7 +239,11 @@ def _act(daemon, which, verb: str, method: str, path: str, body: dict | None, ye
     from assistant.client import is_number
     from assistant.errors import BadRequest, NotFound
 
-    words = " ".join(which)
+    words = " ".join(which).strip()
+    if not words:
+        raise BadRequest("Say which one: the number of a reminder, or words of it.")
+    if len(which) > 1 and all(is_number(w) for w in which):
+        raise BadRequest("Give one number at a time.")
     found = daemon.find(words)
     if not found:
         raise NotFound(f'No reminder fits "{words}": `assistant list` shows them.')
@@ -257,7 +261,7 @@ def _act(daemon, which, verb: str, method: str, path: str, body: dict | None, ye
     _show(answer, answer["reply"], as_json)
 
 
-def _table(reminders: list[dict]) -> None:
+def _table(reminders: list[dict], none: str = "") -> None:
     from datetime import datetime
 
     def due(r: dict) -> str:
@@ -267,7 +271,7 @@ def _table(reminders: list[dict]) -> None:
         rows = ((str(r["id"]), due(r), r["task"] or "(a reminder)", r["when"], r["state"]) for r in reminders)
         _print_table(("id", "due", "what", "when", "state"), rows)
     else:
-        print("Nothing is set.")
+        print(none)
 
 
 def _print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

@@ -88,7 +88,7 @@ def load(explicit: Path | None = None, *, environ: Mapping[str, str] | None = No
     try:
         return Loaded(**flags)
     except ValidationError as e:
-        raise ConfigError(f"{f'In {path}: ' if path else ''}{_explain(e)}") from None
+        raise ConfigError(_source(e, path, variables) + _explain(e)) from None
 
 
 class _Variables(EnvSettingsSource):
@@ -133,6 +133,15 @@ def _one_of(got: str, known: list[str], what: str, prefix: str = "", case=str) -
     like = get_close_matches(got, known, 1)
     guess = f"did you mean {prefix}{case(like[0])}? " if like else ""
     return f"{guess}{what} is one of {', '.join(prefix + case(k) for k in known)}"
+
+
+def _source(error: ValidationError, path: Path | None, variables: Mapping[str, str]) -> str:
+    """Where the first thing wrong stands, with a colon: a variable, or else the file."""
+    where = [str(part) for part in error.errors()[0]["loc"] if not isinstance(part, int)]
+    name = PREFIX + "__".join(where).upper()
+    if any(v.upper() == name for v in variables):
+        return f"In {name}: "
+    return f"In {path}: " if path else ""
 
 
 def _explain(error: ValidationError) -> str:

@@ -310,3 +310,11 @@ def test_doctor_fails_on_what_is_broken_and_says_what_to_do(tmp_path):
 def test_doctor_prints_a_table_for_a_person(tmp_path):
     answer = assistant("doctor", env={"ASSISTANT_DATA__DIR": str(tmp_path), "ASSISTANT_MODEL__PATH": "/nowhere"})
     assert answer.returncode == 1 and "zone" in answer.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("which", "sentence"), [([""], "Say which one"), (["2", "3"], "one number at a time")], ids=["nothing", "two numbers"]
+)
+def test_which_one_must_be_said(which, sentence):
+    done = assistant("cancel", *which)
+    assert (done.returncode, sentence in done.stderr.decode()) == (2, True)

@@ -168,3 +168,9 @@ def test_the_example_of_env_names_settings_that_exist(tmp_path):
                    and "CONFIG" not in line)
     write(tmp_path / ".env", on)
     assert load(environ={}).http.port == 8765
+
+
+def test_a_wrong_value_names_the_variable_that_it_came_from(tmp_path):
+    (tmp_path / "config.toml").write_text("[http]\nport = 9000\n")
+    with pytest.raises(ConfigError, match=r"^In ASSISTANT_HTTP__PORT: http.port cannot be 'abc'\. It must be"):
+        load(tmp_path / "config.toml", environ={"ASSISTANT_HTTP__PORT": "abc"})
