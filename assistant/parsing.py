@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import Iterable
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -19,7 +20,9 @@ def parse_lines(lines: Iterable[bytes], now: datetime | None, tz: ZoneInfo, conf
     from assistant.local import LlamaRewriter
     from assistant.understand import as_json as as_object
 
-    # The loop runs only while the model does, so that Ctrl-C ends a wait for the next line at once.
+    # Ctrl-C simply ends the process: there is nothing to put away, and Python's own handler misses one that comes in
+    # the instant before it waits for the next line.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     rewriter = LlamaRewriter(config.model_path, config.model.threads, config.model.queue)
     with asyncio.Runner() as runner:
         runner.run(rewriter.__aenter__())
