@@ -6,7 +6,7 @@ When language, and the end comes only where a rewrite may end. Work is done by w
 is followed. The tries of the fixed words are built once a model (`Vocabulary`), that of the request's words a request.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from assistant.grammar import CLASSES, NEWLINE, WORD, automaton, spellings
 from assistant.prompt import Tokenize, word_tokens
@@ -155,17 +155,3 @@ class Constraint:
     def text(self) -> str:
         """The lines written so far, in whole words."""
         return " ".join(self.line_words).replace(" \n ", "\n")
-
-
-Choose = Callable[[set[int]], int]
-"""Picks one of several allowed tokens."""
-
-
-def run(constraint: Constraint, choose: Choose, most: int) -> bool:
-    """Lets `choose` write an answer of at most `most` tokens; False if it did not come to its end."""
-    for _ in range(most):
-        allowed = constraint.allowed
-        constraint.take(next(iter(allowed)) if len(allowed) == 1 else choose(allowed))
-        if constraint.done:
-            return True
-    return False
