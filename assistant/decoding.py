@@ -2,13 +2,16 @@
 
 A `Constraint` follows one answer token by token and knows at each step the tokens that can still lead to a rewrite of
 this request (`grammar.rewrite`): words of a task are words of the request in their order, times are sentences of the
-When language, and the end comes only where a rewrite may end. Work is done by word; inside a word a trie of its tokens
-is followed. The tries of the fixed words are built once a model (`Vocabulary`), that of the request's words a request.
+When language in hours, numbers and days that the request gives reason for (`evidence.py`), and the end comes only where
+a rewrite may end. Work is done by word; inside a word a trie of its tokens is followed. The tries of the fixed words
+are built once a model (`Vocabulary`), those of the request's words, numbers and days a request.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
-from assistant.grammar import CLASSES, NEWLINE, WORD, automaton, spellings
+from assistant.evidence import MONTH, WEEKDAY, evidence
+from assistant.grammar import CLASSES, MONTHS, NEWLINE, WEEKDAYS, WORD, automaton
 from assistant.prompt import Tokenize, word_tokens
 
 Trie = dict
@@ -25,39 +28,45 @@ def _insert(trie: Trie, tokens: Iterable[int], word: str) -> None:
     trie.setdefault(END, []).append(word)
 
 
+_GROUP = {w: WEEKDAY for w in WEEKDAYS} | {w: MONTH for w in MONTHS} | {c: c for c in CLASSES}
+"""Terminal -> the key of `Evidence` that says which of its words may be written."""
+
+
 class Vocabulary:
     """The fixed words of the languages in the tokens of one model."""
 
     def __init__(self, tokenize: Tokenize, end: int) -> None:
         self.tokenize, self.end = tokenize, end
         self.automaton = automaton("rewrite")
-        self._tries: dict[str, Trie] = {}
-        self._fixed: dict[frozenset[str], tuple[Trie, ...]] = {}
         self.arcs = [tuple(arcs) for arcs in self.automaton.arcs]
+        self._fixed: dict[frozenset[str], Trie] = {}
+        self.tokens = lru_cache(maxsize=4096)(lambda word: word_tokens(word, tokenize))
+        """Tokens of a word of the When language."""
+        self._alive: dict[frozenset[str], dict[int, bool]] = {}
         # Only states with an arc, and the final one, matter between words.
         self.closures = [
             frozenset(s for s in c if self.arcs[s] or s == self.automaton.end) for c in self.automaton.closures
         ]
 
-    def trie(self, terminal: str) -> Trie:
-        """All spellings of a terminal."""
-        if terminal not in self._tries:
-            trie: Trie = {}
-            for word in spellings(terminal):
-                _insert(trie, word_tokens(word, self.tokenize), word)
-            self._tries[terminal] = trie
-        return self._tries[terminal]
-
-    def fixed(self, terminals: frozenset[str]) -> tuple[Trie, ...]:
-        """Tries for a set of terminals: one that holds all single words, and one for each class."""
-        if terminals not in self._fixed:
-            single: Trie = {}
-            for terminal in sorted(terminals):
-                if terminal not in CLASSES:
-                    _insert(single, word_tokens(terminal, self.tokenize), terminal)
-            self._fixed[terminals] = tuple(
-                t for t in (single, *(self.trie(c) for c in sorted(terminals) if c in CLASSES)) if t
+    def alive(self, state: int, barred: frozenset[str]) -> bool:
+        """Whether a rewrite can be ended from `state` when nothing of the groups `barred` may be written."""
+        known = self._alive.setdefault(barred, {})
+        if state not in known:
+            known[state] = False  # the only cycles are words of a task, which lead from a state to itself
+            known[state] = self.automaton.end in self.closures[state] or any(
+                _GROUP.get(terminal) not in barred and self.alive(to, barred)
+                for s in self.closures[state]
+                for terminal, to in self.arcs[s]
             )
+        return known[state]
+
+    def fixed(self, terminals: frozenset[str]) -> Trie:
+        """One trie of single words that need no evidence."""
+        if terminals not in self._fixed:
+            trie: Trie = {}
+            for terminal in sorted(terminals):
+                _insert(trie, self.tokens(terminal), terminal)
+            self._fixed[terminals] = trie
         return self._fixed[terminals]
 
 
@@ -72,7 +81,10 @@ class Constraint:
         self._v = vocabulary
         self._words = words
         self._tokens = [word_tokens(w, vocabulary.tokenize) for w in words]
-        self._states: frozenset[State] = frozenset((s, 0) for s in vocabulary.closures[0])
+        self._evidence = evidence(words)
+        self._barred = frozenset(group for group, may in self._evidence.items() if not may)
+        self._tries: dict[str, Trie] = {}
+        self._states: frozenset[State] = frozenset((s, 0) for s in self._v.closures[0])
         self._used = 0
         self._nodes: list[Trie] = []
         self._next: list[Trie] = []
@@ -83,14 +95,18 @@ class Constraint:
 
     def _between_words(self) -> None:
         """Gathers the tries of all words that may come next."""
-        terminals, earliest = set(), None
+        terminals, groups, earliest = set(), set(), None
         for state, place in self._states:
-            for terminal, _ in self._v.arcs[state]:
+            for terminal, to in self._v.arcs[state]:
                 if terminal == WORD:
                     earliest = place if earliest is None else min(earliest, place)
+                elif not self._v.alive(to, self._barred):
+                    continue
+                elif terminal in _GROUP:
+                    groups.add(_GROUP[terminal])
                 else:
                     terminals.add(terminal)
-        self._next = list(self._v.fixed(frozenset(terminals)))
+        self._next = [t for t in (self._v.fixed(frozenset(terminals)), *map(self._said, sorted(groups))) if t]
         if earliest is not None and self._used < MAX_TASK_WORDS:
             said: Trie = {}
             for word, tokens in zip(self._words[earliest:], self._tokens[earliest:]):
@@ -98,6 +114,14 @@ class Constraint:
             if said:
                 self._next.append(said)
         self._allow()
+
+    def _said(self, group: str) -> Trie:
+        """The words of a group for which the request gives reason."""
+        if group not in self._tries:
+            trie = self._tries[group] = {}
+            for word in sorted(self._evidence[group]):
+                _insert(trie, self._v.tokens(word), word)
+        return self._tries[group]
 
     def _allow(self) -> None:
         allowed = {t for node in self._nodes for t in node if t != END}

@@ -20,7 +20,7 @@ HOLIDAYS = (
     ("thanksgiving", "fourth thursday of november"), ("thanksgiving day", "fourth thursday of november"), ("labor day", "first monday of september"), ("memorial day", "last monday of may"),
     ("father's day", "third sunday of june"), ("fathers day", "third sunday of june"), ("easter", "easter"), ("easter sunday", "easter"), ("good friday", "good friday"), ("easter monday", "easter monday"),
     ("april fools' day", "1 april"), ("april fools", "1 april"), ("canada day", "1 july"), ("anzac day", "25 april"), ("australia day", "26 january"), ("may day", "1 may"), ("burns night", "25 january"),
-    ("black friday eve", "fourth thursday of november"), ("st george's day", "23 april"), ("veterans day", "11 november"), ("mlk day", "third monday of january"), ("midsummer's day", "24 june"),
+    ("st george's day", "23 april"), ("veterans day", "11 november"), ("mlk day", "third monday of january"), ("midsummer's day", "24 june"),
 )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-_LAYER = {
+LAYER = {
     "input_layernorm": "attn_norm",
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
@@ -29,12 +29,20 @@ _LAYER = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+"""Part of a layer: transformers' name -> llama.cpp's."""
 
 
 def _interleave(weight: np.ndarray, heads: int) -> np.ndarray:
     """Rows of a query or key matrix from transformers' half-and-half rotary order to llama.cpp's pairs."""
     return (
         weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+    )
+
+
+def split_halves(weight: np.ndarray, heads: int) -> np.ndarray:
+    """The inverse of `_interleave`."""
+    return (
+        weight.reshape(heads, weight.shape[0] // heads // 2, 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
     )
 
 
@@ -85,7 +93,7 @@ def write_gguf(run: Path, file: Path, name: str) -> None:
             part = part.removesuffix(".weight")
             if part in ("self_attn.q_proj", "self_attn.k_proj"):
                 weight = _interleave(weight, heads)
-            w.add_tensor(f"blk.{layer}.{_LAYER[part]}.weight", weight)
+            w.add_tensor(f"blk.{layer}.{LAYER[part]}.weight", weight)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()

@@ -1,14 +1,17 @@
-"""Trains the small rewrite model from scratch on synthetic examples.
+"""Trains the small rewrite model on synthetic examples, from scratch or from a model that `export.py` wrote.
 
     python -m training.pretrain --run training/runs/small --steps 9000
+    python -m training.pretrain --run training/runs/small --steps 9000 --init models/small/model-q8_0.gguf --layers 8
 
-A Llama-architecture decoder of about 6 M parameters; the loss counts the rewrite and its end only. Every stretch of
+A Llama-architecture decoder of 6 to 8 M parameters; the loss counts the rewrite and its end only. Every stretch of
 `CHUNK` examples is drawn from a seed of its own, so that a run that was interrupted goes on from its checkpoint as if
 nothing had happened. The rate of learning stands still after a warm-up and falls linearly to nothing over the last
-third. Writes `tokenizer.json`, `checkpoint.pt`, `log.jsonl` and, at the end, `model.safetensors` with `config.json`.
+`--fall` of the run. Writes `recipe.json`, `tokenizer.json`, `checkpoint.pt`, `log.jsonl` and, with every checkpoint,
+`model.safetensors` with `config.json`.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import time
@@ -23,8 +26,9 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from assistant.prompt import completion, prompt
-from training.synthesize import Example, Synthesizer, texts_of
+from training.synthesize import SEED_DATA, Example, Synthesizer, texts_of
 from training.tokenizer import BOS, EOS, load_tokenizer, train_tokenizer
+from training.warm_start import grow, read_gguf
 
 CHUNK = 4096
 LOG_EVERY = 50
@@ -49,9 +53,13 @@ def collate(rows: list[tuple[list[int], int]]) -> Batch:
 
 
 def batches(source: Synthesizer, tokenizer: Tokenizer, seed: int, size: int, count: int = CHUNK) -> list[Batch]:
-    """`count` examples of a seed in batches of like lengths, in random order."""
+    """`count` examples of a seed in batches of like lengths, at most `size` tokens each, in random order."""
     rows = sorted((encode(e, tokenizer) for e in islice(source.examples(seed), count)), key=lambda r: len(r[0]))
-    out = [collate(rows[i : i + size]) for i in range(0, len(rows), size)]
+    out: list[Batch] = []
+    while rows:
+        fits = max(1, next((n for n in range(len(rows), 0, -1) if n * len(rows[n - 1][0]) <= size), 1))
+        out.append(collate(rows[:fits]))
+        rows = rows[fits:]
     Random(seed).shuffle(out)
     return out
 
@@ -97,6 +105,33 @@ def schedule(step: int, steps: int, warmup: int = 200, fall: float = 0.33) -> fl
     return min(1.0, (step + 1) / warmup, (steps - step) / max(1.0, fall * steps))
 
 
+def data_hash() -> str:
+    """SHA-256 over all that the examples come from: the seed data, and the code that makes examples of it."""
+    files = [*SEED_DATA.glob("*.txt"), *(Path(__file__).parent / f"{n}.py" for n in ("clock_times", "dates", "synthesize"))]
+    digest = hashlib.sha256()
+    for file in sorted(files, key=lambda f: f.name):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def new_model(vocabulary: int, width: int, layers: int, heads: int, feed_forward: int) -> LlamaForCausalLM:
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=feed_forward,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        tie_word_embeddings=True,
+        max_position_embeddings=4096,
+        bos_token_id=0,
+        eos_token_id=1,
+        attn_implementation="sdpa",
+        use_cache=False,
+    )
+    return LlamaForCausalLM(config)
+
+
 def save(path: Path, state: dict) -> None:
     """A checkpoint that is either the old or the new one, whenever the machine stops."""
     torch.save(state, path.with_suffix(".part"))
@@ -113,6 +148,8 @@ def train(
     batch: int,
     rate: float,
     seed: int,
+    fall: float = 0.33,
+    init: Path | None = None,
     exclude: Path | None = None,
     checkpoint_every: int = 500,
     validation: int = 1024,
@@ -122,42 +159,38 @@ def train(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(seed)
     source = Synthesizer(texts_of(exclude))
-    if not (run / "tokenizer.json").exists():
-        train_tokenizer(vocabulary, seed).save(str(run / "tokenizer.json"))
-    tokenizer = load_tokenizer(run / "tokenizer.json")
-    config = LlamaConfig(
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=width,
-        intermediate_size=-(-width * 8 // 3 // 32) * 32,
-        num_hidden_layers=layers,
-        num_attention_heads=width // 64,
-        num_key_value_heads=width // 64,
-        tie_word_embeddings=True,
-        max_position_embeddings=4096,
-        bos_token_id=0,
-        eos_token_id=1,
-        attn_implementation="sdpa",
-        use_cache=False,
-    )
-    model = LlamaForCausalLM(config).to(device)
+    recipe = {"steps": steps, "tokens_a_batch": batch, "rate": rate, "fall": fall, "seed": seed, "data_sha256": data_hash()}
+    if init is None:
+        if not (run / "tokenizer.json").exists():
+            train_tokenizer(vocabulary, seed).save(str(run / "tokenizer.json"))
+        tokenizer = load_tokenizer(run / "tokenizer.json")
+        model = new_model(tokenizer.get_vocab_size(), width, layers, width // 64, -(-width * 8 // 3 // 32) * 32)
+    else:
+        start = read_gguf(init)
+        recipe["init_sha256"] = hashlib.sha256(init.read_bytes()).hexdigest()
+        start.tokenizer.save(str(run / "tokenizer.json"))
+        tokenizer = start.tokenizer
+        model = new_model(tokenizer.get_vocab_size(), start.width, layers, start.heads, start.feed_forward)
+        grown = {k: torch.from_numpy(w.copy()) for k, w in grow(start, layers).items()}
+        model.load_state_dict(grown | {"lm_head.weight": grown["model.embed_tokens.weight"]})
+    model.to(device)
+    (run / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
     tools = optimizers(model, rate)
-    step, spent = 0, 0.0
+    step, chunk, place, spent = 0, 0, 0, 0.0
     if (run / "checkpoint.pt").exists():
         state = torch.load(run / "checkpoint.pt", map_location=device, weights_only=False)
         model.load_state_dict(state["model"])
         for tool, s in zip(tools, state["optimizers"]):
             tool.load_state_dict(s)
-        step, spent = state["step"], state["seconds"]
+        step, chunk, place, spent = (state[k] for k in ("step", "chunk", "place", "seconds"))
     held_out = batches(source, tokenizer, VALIDATION_SEED, batch, validation)
-    per_chunk = CHUNK // batch
     began, losses = time.monotonic() - spent, []
     with (run / "log.jsonl").open("a") as log, tqdm(total=steps, initial=step, unit="step", mininterval=5) as bar:
         while step < steps:
-            chunk = batches(source, tokenizer, seed + 1 + step // per_chunk, batch)
-            for one in chunk[step % per_chunk :]:
+            for one in batches(source, tokenizer, seed + 1 + chunk, batch)[place:]:
                 if step >= steps:
                     break
-                factor = schedule(step, steps)
+                factor = schedule(step, steps, fall=fall)
                 for tool, base in zip(tools, (10 * rate, rate)):
                     for group in tool.param_groups:
                         group["lr"] = base * factor
@@ -170,7 +203,7 @@ def train(
                     tool.step()
                     tool.zero_grad(set_to_none=True)
                 losses.append(loss.item())
-                step += 1
+                step, place = step + 1, place + 1
                 bar.update()
                 if step % LOG_EVERY == 0 or step % checkpoint_every == 0 or step == steps:
                     row = {
@@ -187,12 +220,15 @@ def train(
                                 "model": model.state_dict(),
                                 "optimizers": [t.state_dict() for t in tools],
                                 "step": step,
+                                "chunk": chunk,
+                                "place": place,
                                 "seconds": time.monotonic() - began,
                             },
                         )
                         model.save_pretrained(run)
                     bar.set_postfix(row)
                     print(json.dumps(row), file=log, flush=True)
+            chunk, place = chunk + 1, 0
     return run
 
 
@@ -203,8 +239,10 @@ def main() -> None:
     p.add_argument("--width", type=int, default=256)
     p.add_argument("--layers", type=int, default=6)
     p.add_argument("--vocabulary", type=int, default=4096)
-    p.add_argument("--batch", type=int, default=128)
+    p.add_argument("--batch", type=int, default=6144, help="tokens a batch, padding included")
     p.add_argument("--rate", type=float, default=2e-3)
+    p.add_argument("--fall", type=float, default=0.33, help="share of the run over which the rate falls to nothing")
+    p.add_argument("--init", type=Path, help="a GGUF file to begin with; its width and tokenizer are kept")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--exclude", type=Path, help="a gold file whose texts must not be trained on")
     train(**vars(p.parse_args()))

@@ -14,9 +14,11 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 
+from assistant.evidence import MONTH, WEEKDAY, evidence, pieces
 from assistant.grammar import is_range, is_when
 from assistant.words import align, model_text, normalise, words
 from training import dates
@@ -24,14 +26,16 @@ from training.clock_times import clock, simple_span, span, time
 
 SEED_DATA = Path(__file__).parent.parent / "data" / "seed"
 MIXTURE = (
-    ("frames_set", 0.50),
-    ("frames_ask", 0.15),
+    ("frames_set", 0.52),
+    ("frames_ask", 0.14),
     ("frames_list", 0.11),
-    ("frames_cancel", 0.11),
+    ("frames_cancel", 0.09),
     ("frames_change", 0.06),
-    ("other", 0.07),
+    ("other", 0.08),
 )
 """Which share of the examples comes from which file."""
+LITERAL = 0.2
+"""How often a frame without slots is drawn, compared with one that is new every time."""
 NAMES = (
     "sam",
     "bob",
@@ -59,13 +63,15 @@ NAMES = (
     "nikhil",
     "grandma",
 )
-SEVERAL = 0.06
+SEVERAL = 0.15
 """Besides their share among the frames, so often a request to set holds several reminders, which are hard to learn."""
+BRIEF = 0.12
+"""Likewise for frames that hold a time and little else: times are learnt from them at small cost."""
 _SLOT = re.compile(r"\{(\w+?)(\d*)\}")
 _KEPT = set(
     ["a", "an", "the", "my", "our", "to", "for", "at", "on", "in", "of", "and", "or", "with", "from", "by", "up", "out", "off", "about", "that", "it", "is", "i", "me", "he", "she", "we", "they", "has", "have", "be"]
 )
-FILLERS = ("um", "uh", "er", "like", "you know", "hmm", "erm", "ah", "well", "please", "actually", "maybe")
+FILLERS = ("um", "uh", "er", "er", "you know", "hmm", "erm", "ah", "um", "uh")
 OPENINGS = (
     "hey",
     "hi",
@@ -167,6 +173,30 @@ def _lines(name: str) -> list[str]:
     ]
 
 
+def _frame(line: str) -> tuple[str, str]:
+    """What is said and what is written for it; a line without an arrow is not for the assistant."""
+    said, _, written = line.partition("=>")
+    return said.strip(), written.strip() or "/other"
+
+
+def _weights(frames: list[tuple[str, str]]) -> list[float]:
+    """Cumulative: how often each frame is drawn."""
+    return list(accumulate(1 if "{" in said else LITERAL for said, _ in frames))
+
+
+def _is_brief(said: str) -> bool:
+    slots = {m[1] for m in _SLOT.finditer(said)}
+    return bool(slots) and slots <= {"when", "once", "repeat", "date", "clock", "time", "span"} and len(said.split()) <= 5
+
+
+def _is_time(word: str) -> bool:
+    """Whether a word could be read as a time: such a word is not put into the places of others."""
+    found = evidence([word])
+    return any(found[group] for group in ("HH:MM", "D", "YYYY", WEEKDAY, MONTH)) or bool(
+        set(pieces([word])) & {"day", "days", "week", "weeks", "month", "months", "year", "years", "weekend", "weekends", "tonight", "today", "tomorrow", "morning", "noon", "afternoon", "evening", "night", "midnight", "daily", "weekly", "monthly", "hour", "hours", "minute", "minutes"}
+    )
+
+
 def invented_name(rng: Random) -> str:
     """A name that stands in no list, so that copying is learnt letter by letter."""
     syllables = rng.choices(
@@ -237,13 +267,10 @@ class Synthesizer:
 
     def __init__(self, exclude: frozenset[str] = frozenset()) -> None:
         self.exclude = exclude
-        self.frames = {
-            name: [tuple(p.strip() for p in line.split("=>", 1)) for line in _lines(name)]
-            for name, _ in MIXTURE
-            if name != "other"
-        }
-        self.several = [frame for frame in self.frames["frames_set"] if "//" in frame[1]]
-        self.other = _lines("other")
+        self.frames = {name: [_frame(line) for line in _lines(name)] for name, _ in MIXTURE}
+        self.weights = {name: _weights(frames) for name, frames in self.frames.items()}
+        self.several = [f for f in self.frames["frames_set"] if "//" in f[1]]
+        self.brief = [f for f in self.frames["frames_set"] if _is_brief(f[0])]
         self.phrases = {
             "task": _lines("tasks"),
             "event": _lines("events"),
@@ -256,7 +283,7 @@ class Synthesizer:
                 for kind in ("task", "event", "clause")
                 for line in self.phrases[kind]
                 for w in line.split()
-                if w.lower() not in _KEPT
+                if w.lower() not in _KEPT and not _is_time(w.lower())
             }
         )
 
@@ -273,7 +300,7 @@ class Synthesizer:
         if kind == "vague":
             return text
         parts = text.split()
-        if rng.random() < 0.3:  # new words in old places, so that tasks are copied and not remembered
+        if rng.random() < 0.25:  # new words in old places, so that tasks are copied and not remembered
             places = [i for i, w in enumerate(parts) if w.lower() not in _KEPT]
             for i in rng.sample(places, min(len(places), rng.choice((1, 1, 2)))):
                 parts[i] = invented_name(rng) if rng.random() < 0.35 else rng.choice(self.vocabulary)
@@ -332,19 +359,20 @@ class Synthesizer:
         raise ValueError(f"unknown slot {{{slot}}} in a frame of data/seed")
 
     def _example(self, rng: Random, source: str) -> Example | None:
-        if source == "other":
-            said, written = rng.choice(self.other), "/other"
+        x = rng.random() if source == "frames_set" else 1.0
+        if x < SEVERAL:
+            surface, rewrite = rng.choice(self.several)
+        elif x < SEVERAL + BRIEF:
+            surface, rewrite = rng.choice(self.brief)
         else:
-            several = source == "frames_set" and self.several and rng.random() < SEVERAL
-            surface, rewrite = rng.choice(self.several if several else self.frames[source])
-            filled = {m[0]: self._fill(rng, m[1], surface, rewrite) for m in _SLOT.finditer(surface)}
-            if (
-                "{range}" in filled and " {range}" in surface and rng.random() < 0.12
-            ):  # preposition lost: "my reminders tomorrow"
-                filled["{range}"] = (dates.strip(filled["{range}"][0]), filled["{range}"][1])
-            said = _SLOT.sub(lambda m: filled[m[0]][0], surface)
-            written = _SLOT.sub(lambda m: filled[m[0]][1] if m[0] in filled else m[0], rewrite)
-            said = self._correct_self(rng, said, filled)
+            surface, rewrite = rng.choices(self.frames[source], cum_weights=self.weights[source])[0]
+        filled = {m[0]: self._fill(rng, m[1], surface, rewrite) for m in _SLOT.finditer(surface)}
+        if "{range}" in filled and " {range}" in surface and rng.random() < 0.12:
+            # preposition lost: "my reminders tomorrow"
+            filled["{range}"] = (dates.strip(filled["{range}"][0]), filled["{range}"][1])
+        said = _SLOT.sub(lambda m: filled[m[0]][0], surface)
+        written = _SLOT.sub(lambda m: filled[m[0]][1] if m[0] in filled else m[0], rewrite)
+        said = self._correct_self(rng, said, filled)
         said = self._noise(rng, said)
         return check(said, [line.strip() for line in written.split("//")], source)
 

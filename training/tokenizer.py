@@ -16,13 +16,19 @@ BOS, EOS = "<bos>", "<eos>"
 PRE_TOKENIZER = "smollm"
 
 
-def train_tokenizer(size: int, seed: int, examples: int = 60_000) -> Tokenizer:
-    """`size` tokens, specials included, learnt from the first `examples` of `seed`."""
-    tokenizer = Tokenizer(models.BPE())
+def byte_level(model: models.BPE) -> Tokenizer:
+    """A tokenizer around a BPE model: digits alone, then bytes."""
+    tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def train_tokenizer(size: int, seed: int, examples: int = 60_000) -> Tokenizer:
+    """`size` tokens, specials included, learnt from the first `examples` of `seed`."""
+    tokenizer = byte_level(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         special_tokens=[BOS, EOS],
