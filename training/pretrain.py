@@ -126,7 +126,7 @@ def new_model(vocabulary: int, width: int, layers: int, heads: int, feed_forward
         max_position_embeddings=4096,
         bos_token_id=0,
         eos_token_id=1,
-        attn_implementation="sdpa",
+        attn_implementation="eager",  # a fifth faster on a CPU at such lengths than "sdpa"
         use_cache=False,
     )
     return LlamaForCausalLM(config)
