@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assistant.decoding import Constraint, Vocabulary
-from assistant.grammar import automaton
+from assistant.evidence import evidence
+from assistant.grammar import MONTHS, WEEKDAYS, automaton
 from assistant.words import align, model_text, words
 
 END = 256
@@ -64,7 +65,7 @@ def follow(vocabulary, text, wanted):
 @given(
     text=st.lists(
         st.sampled_from(
-            ["call", "mum", "at", "5", "5:00?", "05:00", "|", "and", "then", "café", "all", "/list", "next", "tomorrow", "in", "12", "1", "123", "in", "every"]
+            ["call", "mum", "at", "5", "5:00?", "05:00", "|", "and", "then", "café", "all", "/list", "next", "tomorrow", "in", "12", "1", "123", "in", "every", "friday", "half", "six", "june", "twenty", "to"]
         ),
         min_size=1,
         max_size=14,
@@ -72,11 +73,13 @@ def follow(vocabulary, text, wanted):
     seed=st.integers(0, 10**6),
 )
 @settings(max_examples=150, deadline=None)
-def test_whatever_is_written_is_a_rewrite_in_the_request_s_own_words(vocabulary, text, seed):
+def test_whatever_is_written_is_a_rewrite_in_the_request_s_own_words_and_numbers(vocabulary, text, seed):
     said = words(text)
+    reasons = {w for may in evidence([w.folded for w in said]).values() for w in may} | {w.folded for w in said}
     constraint = Constraint(vocabulary, [w.folded for w in said])
     assert wander(constraint, Random(seed))
     assert automaton("rewrite").accepts(constraint.line_words)
+    assert {w for w in constraint.line_words if any(c.isdigit() for c in w) or w in (*WEEKDAYS, *MONTHS)} <= reasons
     if not constraint.text.startswith("/"):
         for line in constraint.text.split("\n"):
             task = line.split(" | ")[0].removesuffix(" |") if not line.startswith("|") else ""
@@ -103,6 +106,8 @@ def test_the_strangest_request_still_ends_in_a_rewrite(text, seed):
         ("push my run back an hour", "/move run > later 1 hour"),
         ("watch 12 monkeys in 12 hours", "watch 12 monkeys | in 12 hours"),
         ("how are you", "/other"),
+        ("lunch on good friday", "lunch | good friday"),
+        ("gym every monday to wednesday at half six", "gym | every monday and tuesday and wednesday 6:30?"),
         ("buy 1 or 12 or 123 eggs", "buy 1 or 12 or 123 eggs |"),
     ],
 )
@@ -118,6 +123,11 @@ def test_a_right_rewrite_can_be_written(vocabulary, text, wanted):
         pytest.param("call mum", "call call |", id="a word twice that was said once"),
         pytest.param("call mum", "call mum | at five", id="a time outside the language"),
         pytest.param("call mum", "call mum", id="no bar"),
+        pytest.param("call mum at 6", "call mum | 7:00?", id="an hour that was not said"),
+        pytest.param("call mum at quarter to 6", "call mum | 6:45?", id="a quarter on the wrong side"),
+        pytest.param("call mum on friday", "call mum | saturday", id="a day that was not said"),
+        pytest.param("call mum on the 5th", "call mum | 5 june", id="a month that was not said"),
+        pytest.param("call mum", "call mum | every month on the 5", id="a date that was not said"),
         pytest.param("list", "/listen", id="an unknown command"),
         pytest.param("café", "cafe |", id="another spelling"),
     ],

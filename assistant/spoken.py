@@ -1,0 +1,139 @@
+"""Numbers and clock times as people say, write and dictate them, in every way in which they can be read.
+
+Readings are generous: "ten to six" is 10:00, 6:00 and 5:50; which of them is meant is somebody else's business. Only
+where a clock time is beyond doubt (quarter to six, half seven, 6:30) its parts are not read in other ways.
+"""
+
+import re
+from collections.abc import Iterable
+
+Clock = tuple[int, int]
+"""Hour 0 to 24, minute; which half of the day an hour up to 12 is in stays open."""
+Number = tuple[int, int]
+"""A number, and the place behind it in the list that it was read from."""
+
+FILLERS = frozenset("um uh er erm hmm ah like well please actually maybe you know".split())
+_ONES = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+seventeen eighteen nineteen""".split()
+_NTH = """first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth
+fifteenth sixteenth seventeenth eighteenth nineteenth twentieth""".split()
+_TENS = {word: 10 * n for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+_NUMBERS = {
+    **{word: n for n, word in enumerate(_ONES)},
+    **{word: n for n, word in enumerate(_NTH, 1)},
+    **_TENS,
+    **{"thirtieth": 30, "oh": 0, "o": 0, "nought": 0, "a": 1, "an": 1, "noon": 12, "midday": 12, "midnight": 0},
+    "ate": 8,
+}
+_SOUNDS_LIKE = {"to": 2, "too": 2, "for": 4}
+"""What a recogniser writes for a number, taken for it before am or pm."""
+_HALVES = {"am", "pm"}
+_ENDINGS = re.compile(r"(.+)(am|pm|ish)")
+_BESIDE = {"the", "minutes", "minute", "mins", "min"}
+"""Words that may stand inside a clock time: ten minutes to six."""
+_JOINTS = {"oh", "o", "zero", "and", "h", "am", "pm"}
+"""Words that may stand between hour and minute: six oh five."""
+_PAST, _TO = {"past", "after", "gone"}, {"to", "tae", "till", "til", "before", "of"}
+_FRACTIONS = {"half": 30, "quarter": 15}
+_CLOCK = re.compile(r"(\d{1,2})[:.](\d\d)")
+_RUNS = re.compile(r"\d+|[^\W\d_]+")
+_RUNS_AND_CLOCKS = re.compile(r"\d{1,2}[:.]\d\d(?!\d)|\d+|[^\W\d_]+")
+
+
+def pieces(words: Iterable[str], clocks: bool = False) -> list[str]:
+    """Folded words cut into runs of letters and of digits: `7:45pm` -> 7 45 pm (with `clocks` 7:45 pm), `twenty-five`
+    -> twenty five. Fillers are left out."""
+    out: list[str] = []
+    for word in words:
+        for run in (_RUNS_AND_CLOCKS if clocks else _RUNS).findall(word):
+            ending = _ENDINGS.fullmatch(run)
+            out += ending.groups() if ending and ending[1] in _NUMBERS else (run,)
+    return [p for p in out if p not in FILLERS]
+
+
+def numbers(parts: list[str]) -> list[list[Number]]:
+    """For each place of `pieces` the numbers read from there: `twenty five` -> [(20, 1), (25, 2)], [(5, 2)]."""
+    out: list[list[Number]] = []
+    for i, part in enumerate(parts):
+        found: list[Number] = []
+        if part.isdecimal():
+            found.append((int(part[:6]), i + 1))
+        elif part in _NUMBERS:
+            found.append((_NUMBERS[part], i + 1))
+            if part in _TENS and i + 1 < len(parts) and 1 <= _NUMBERS.get(parts[i + 1], 0) <= 9:
+                found.append((_TENS[part] + _NUMBERS[parts[i + 1]], i + 2))
+            if parts[i + 1 : i + 3] == ["and", "twenty"]:  # five and twenty
+                found.append((_NUMBERS[part] + 20, i + 3))
+        elif part in _SOUNDS_LIKE and _HALVES & set(parts[i + 1 : i + 2]):
+            found.append((_SOUNDS_LIKE[part], i + 1))
+        out.append(found)
+    for size, word in ((100, "hundred"), (1000, "thousand")):  # from the right: what follows has been read
+        for i in reversed(range(len(parts))):
+            for n, end in list(out[i]):
+                if 0 < n < 100 and parts[end : end + 1] == [word]:
+                    out[i].append((n * size, end + 1))
+                    rest = end + 2 if parts[end + 1 : end + 2] == ["and"] else end + 1
+                    out[i] += [(n * size + m, e) for m, e in (out[rest] if rest < len(parts) else ()) if 0 < m < size]
+    return out
+
+
+def clock_times(words: Iterable[str]) -> set[Clock]:
+    """All clock times that can be read from folded words."""
+    parts = [p for p in pieces(words, clocks=True) if p not in _BESIDE]
+    found = numbers(parts)
+    times, sure = _beyond_doubt(parts, found)
+    found = [[] if i in sure else here for i, here in enumerate(found)]
+    ending: list[set[int]] = [set() for _ in range(len(parts) + 1)]
+    for here in found:
+        for n, end in here:
+            ending[end].add(n)
+    for i, here in enumerate(found):
+        if len(parts[i]) == 4 and parts[i].startswith("00") and parts[i].isdecimal():  # 0030
+            times.add((0, int(parts[i])))
+        for n, end in here:
+            if 100 <= n < 2460 and n % 100 < 60:  # 530, 1715, seventeen hundred
+                times.add((n // 100, n % 100))
+            if n > 24:
+                continue
+            times.add((n, 0))
+            behind = [end, end + 1] if _JOINTS & set(parts[end : end + 1]) else [end]
+            times |= {(n, m) for at in behind if at < len(parts) for m, _ in found[at] if m < 60}  # six thirty
+            if i and parts[i - 1] in _TO:  # ten to six
+                times |= {((n or 24) - 1, 60 - m) for m in ending[i - 1] if 0 < m < 60}
+    hours = {h for h, _ in times}
+    for i, part in enumerate(parts[1:], 1):  # at six and again at quarter past
+        if i in sure:
+            continue
+        fraction = {_FRACTIONS[parts[i - 1]]} if parts[i - 1] in _FRACTIONS else set()
+        if part in _PAST:
+            times |= {(h, m) for h in hours for m in ending[i] | fraction if 0 < m < 60}
+        elif part in _TO:
+            times |= {((h or 24) - 1, 60 - m) for h in hours for m in fraction}
+    return times
+
+
+def _beyond_doubt(parts: list[str], found: list[list[Number]]) -> tuple[set[Clock], set[int]]:
+    """Clock times beyond doubt, and the places that they take up: 6:30, half six, twenty past six, quarter to six."""
+    times: set[Clock] = set()
+    taken: set[int] = set()
+    for i, part in enumerate(parts):
+        if clock := _CLOCK.fullmatch(part):
+            if int(clock[1]) <= 24 and int(clock[2]) < 60:
+                times.add((int(clock[1]), int(clock[2])))
+            continue
+        joint = parts[i - 1] if i and parts[i - 1] in _PAST | _TO else None
+        back = i - 1 if joint else i  # what stands before it are the minutes
+        minutes: list[Number] = []  # and where they begin
+        if back and parts[back - 1] in _FRACTIONS and (joint or parts[back - 1] == "half"):
+            minutes.append((_FRACTIONS[parts[back - 1]], back - 1))
+        elif joint in _PAST:
+            spelled = range(max(0, back - 2), back)
+            minutes += [(m, j) for j in spelled for m, end in found[j] if end == back and 0 < m < 60]
+        if not minutes:
+            continue
+        m, start = minutes[0]  # the longest: twenty five past
+        for hour, end in found[i]:
+            if hour <= 12:
+                times.add(((hour or 24) - 1, 60 - m) if joint in _TO else (hour, m))
+                taken |= set(range(start, end))
+    return times, taken
