@@ -11,8 +11,9 @@ from typing import Self
 
 from assistant.decoding import Constraint, Vocabulary
 from assistant.errors import Busy, ModelError, ModelMissing, Unreadable
+from assistant.grammar import NEWLINE
 from assistant.messages import Rewrite
-from assistant.prompt import prompt
+from assistant.prompt import prompt, word_tokens
 from assistant.words import model_text, words
 
 BEYOND = 200
@@ -32,6 +33,21 @@ def model_file(path: Path) -> Path:
     if not path.is_file():
         raise ModelMissing(path)
     return path
+
+
+def confidence(written: list[str], sort: float, choices: list[tuple[int, float]]) -> float:
+    """How sure a model is of the kind and the times of what it wrote, 0 to 1.
+
+    `sort` is the probability that a command begins here, or that none does; `choices` are the place in `written` of
+    each further choice and the probability of what was chosen. Which words a task has does not count: a reminder with a
+    word too many still rings at its time.
+    """
+    timed, counts = False, {len(written)}
+    for place, word in enumerate(written):
+        if timed or word == NEWLINE or word.startswith("/"):
+            counts.add(place)
+        timed = word != NEWLINE and (timed or word in ("|", ">"))
+    return sort * math.prod(p for place, p in choices if place in counts)
 
 
 class LlamaModel:
@@ -60,11 +76,13 @@ class LlamaModel:
             ) from None
         self._bos = self._llm.token_bos()
         self._vocabulary = Vocabulary(self.tokenize, self._llm.token_eos())
+        self._slash = word_tokens("/list", self.tokenize)[0]
 
     def tokenize(self, text: str) -> list[int]:
         return self._llm.tokenize(text.encode(), add_bos=False, special=False)
 
-    def _choose(self, allowed: set[int]) -> int:
+    def _choose(self, allowed: set[int]) -> tuple[int, dict[int, float]]:
+        """The likeliest of the allowed tokens, and how likely each of them is among them."""
         import numpy
 
         logits = numpy.ctypeslib.as_array(
@@ -73,14 +91,16 @@ class LlamaModel:
         tokens = list(allowed)
         scores = logits[tokens]
         best = int(scores.argmax())
-        self._log_probability -= math.log(float(numpy.exp(scores - scores[best]).sum()))
-        return tokens[best]
+        share = numpy.exp(scores - scores[best])
+        share /= share.sum()
+        return tokens[best], dict(zip(tokens, share.tolist()))
 
     def write(self, text: str) -> tuple[str, float]:
-        """The lines for a `words.model_text` in folded words, and the probability of all of them together under the
-        constraint, 0 to 1. Raises `Unreadable` if no end was found."""
+        """The lines for a `words.model_text` in folded words, and the `confidence` in them. Raises `Unreadable` if no
+        end was found."""
         constraint = Constraint(self._vocabulary, [w.folded for w in words(text)])
-        self._log_probability = 0.0
+        sort: float | None = None
+        choices: list[tuple[int, float]] = []
         self._llm.reset()
         waiting = [self._bos, *self.tokenize(prompt(text))]
         for _ in range(min(len(waiting) + BEYOND, CONTEXT - len(waiting))):
@@ -88,12 +108,18 @@ class LlamaModel:
             if len(allowed) > 1:
                 self._llm.eval(waiting)
                 waiting = []
-                token = self._choose(allowed)
+                token, shares = self._choose(allowed)
+                constraint.take(token)
+                if sort is None:
+                    command = shares.get(self._slash, 0.0)
+                    sort = command if token == self._slash else 1 - command
+                else:
+                    choices.append((len(constraint.line_words), shares[token]))
             else:  # no choice: the model is told, not asked
                 (token,) = allowed
-            constraint.take(token)
+                constraint.take(token)
             if constraint.done:
-                return constraint.text, math.exp(self._log_probability)
+                return constraint.text, confidence(constraint.line_words, 1.0 if sort is None else sort, choices)
             waiting.append(token)
         raise Unreadable
 

@@ -30,7 +30,7 @@ class Rewrite:
     model: str
     """Who wrote it, `<folder name>` or `remote:<name>`."""
     confidence: float
-    """Probability of the whole rewrite among all that were possible, 0 to 1."""
+    """How sure the model is of its kind and times, 0 to 1 (`local.confidence`)."""
     ms: float
     """Milliseconds of inference."""
 

@@ -22,7 +22,15 @@ _NUMBERS = {
     **{word: n for n, word in enumerate(_ONES)},
     **{word: n for n, word in enumerate(_NTH, 1)},
     **_TENS,
-    **{"thirtieth": 30, "oh": 0, "o": 0, "nought": 0, "a": 1, "an": 1, "noon": 12, "midday": 12, "midnight": 0},
+    "thirtieth": 30,
+    "oh": 0,
+    "o": 0,
+    "nought": 0,
+    "a": 1,
+    "an": 1,
+    "noon": 12,
+    "midday": 12,
+    "midnight": 0,
     "ate": 8,
 }
 _SOUNDS_LIKE = {"to": 2, "too": 2, "for": 4}

@@ -107,9 +107,9 @@ def schedule(step: int, steps: int, warmup: int = 200, fall: float = 0.33) -> fl
 
 def data_hash() -> str:
     """SHA-256 over all that the examples come from: the seed data, and the code that makes examples of it."""
-    files = [*SEED_DATA.glob("*.txt"), *(Path(__file__).parent / f"{n}.py" for n in ("clock_times", "dates", "synthesize"))]
+    code = (Path(__file__).parent / f"{name}.py" for name in ("clock_times", "dates", "synthesize"))
     digest = hashlib.sha256()
-    for file in sorted(files, key=lambda f: f.name):
+    for file in sorted((*SEED_DATA.glob("*.txt"), *code), key=lambda f: f.name):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
 
@@ -159,7 +159,8 @@ def train(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(seed)
     source = Synthesizer(texts_of(exclude))
-    recipe = {"steps": steps, "tokens_a_batch": batch, "rate": rate, "fall": fall, "seed": seed, "data_sha256": data_hash()}
+    recipe = {"steps": steps, "tokens_a_batch": batch, "rate": rate, "fall": fall, "seed": seed}
+    recipe["data_sha256"] = data_hash()
     if init is None:
         if not (run / "tokenizer.json").exists():
             train_tokenizer(vocabulary, seed).save(str(run / "tokenizer.json"))
