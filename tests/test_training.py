@@ -3,6 +3,7 @@
 import hashlib
 import json
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
@@ -16,12 +17,13 @@ from assistant.prompt import completion, prompt  # noqa: E402
 from training import export, pretrain  # noqa: E402
 from training.synthesize import Synthesizer  # noqa: E402
 from training.tokenizer import load_tokenizer, train_tokenizer  # noqa: E402
+from training.warm_start import grow, read_gguf  # noqa: E402
 
 TINY = {
     "width": 64,
     "layers": 1,
     "vocabulary": 600,
-    "batch": 16,
+    "batch": 600,
     "rate": 2e-3,
     "seed": 1,
     "checkpoint_every": 4,
@@ -129,5 +131,54 @@ def test_the_manifest_says_what_the_file_is(run, tmp_path):
     assert manifest["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert manifest["file"] == file.name
     assert manifest["steps"] == 12
+    assert manifest["recipe"]["seed"] == 1
+    assert manifest["recipe"]["data_sha256"] == pretrain.data_hash()
     assert manifest["data"] == "synthetic"
-    assert sorted(p.name for p in (tmp_path / "named").iterdir()) == ["manifest.json", "model-q8_0.gguf"]
+    names = sorted(p.name for p in (tmp_path / "named").iterdir())
+    assert names == ["manifest.json", "model-q8_0.gguf", "training.png"]
+
+
+def test_no_batch_holds_more_tokens_than_it_may_and_no_example_is_lost():
+    tokenizer = train_tokenizer(600, seed=1, examples=2000)
+    made = pretrain.batches(Synthesizer(), tokenizer, seed=5, size=700, count=300)
+    assert sum(len(tokens) for tokens, _ in made) == 300
+    assert all(tokens.numel() <= 700 or len(tokens) == 1 for tokens, _ in made)
+
+
+def test_a_model_that_was_exported_can_be_trained_on(run, model, tmp_path):
+    """What llama.cpp's file holds is what was trained, but for the rounding to eight bits."""
+    from transformers import LlamaForCausalLM
+
+    start = read_gguf(Path(model._llm.model_path))
+    trained = LlamaForCausalLM.from_pretrained(run).state_dict()
+    for name, weight in start.weights.items():
+        assert abs(trained[name].float().numpy() - weight).max() < 0.02 * abs(weight).max(), name
+    example = next(Synthesizer().examples(2))
+    assert start.tokenizer.encode(example.text).ids == load_tokenizer(run / "tokenizer.json").encode(example.text).ids
+
+
+def test_a_grown_model_says_at_first_what_the_old_one_said(model):
+    start = read_gguf(Path(model._llm.model_path))
+    ids = torch.tensor([start.tokenizer.encode(prompt("remind me to call mum at five")).ids])
+    logits = []
+    for layers in (start.layers, start.layers + 2):
+        one = pretrain.new_model(start.tokenizer.get_vocab_size(), start.width, layers, start.heads, start.feed_forward)
+        weights = {k: torch.from_numpy(w.copy()) for k, w in grow(start, layers).items()}
+        one.load_state_dict(weights | {"lm_head.weight": weights["model.embed_tokens.weight"]})
+        with torch.no_grad():
+            logits.append(one(ids).logits)
+    assert torch.allclose(*logits, atol=1e-4)
+
+
+def test_a_model_cannot_shrink(model):
+    start = read_gguf(Path(model._llm.model_path))
+    with pytest.raises(ValueError, match="layers already"):
+        grow(start, start.layers - 1)
+
+
+def test_a_run_that_begins_with_a_model_begins_with_what_it_knows(run, model, tmp_path):
+    file = Path(model._llm.model_path)
+    pretrain.train(tmp_path, steps=1, init=file, **{**TINY, "layers": 2, "checkpoint_every": 1, "rate": 1e-9})
+    before, after = log(run)[-1]["val_loss"], log(tmp_path)[-1]["val_loss"]
+    assert after == pytest.approx(before, rel=0.02)
+    assert json.loads((tmp_path / "recipe.json").read_text())["init_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()

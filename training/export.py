@@ -1,4 +1,4 @@
-"""Writes a trained model as a folder that `assistant` can use: GGUF (Q8_0) and manifest.
+"""Writes a trained model as a folder that `assistant` can use: GGUF (Q8_0), manifest, and a picture of its training.
 
     python -m training.export --run training/runs/small --out models/small
 
@@ -120,7 +120,12 @@ def quantize(source: Path, target: Path, kind: str = "Q8_0") -> None:
 
 
 def export(run: Path, out: Path, extra: dict | None = None) -> Path:
-    """Writes `out/model-q8_0.gguf` and `out/manifest.json`; each appears whole or not at all. Returns the GGUF."""
+    """Writes `out/model-q8_0.gguf`, `manifest.json` and `training.png`; the first two appear whole or not at all.
+
+    The manifest holds what the run was made of (`recipe.json`) and what came of it, and `extra`. Returns the GGUF.
+    """
+    from training.curve import draw
+
     out.mkdir(parents=True, exist_ok=True)
     file = out / "model-q8_0.gguf"
     with tempfile.TemporaryDirectory(dir=out) as scratch:
@@ -129,19 +134,22 @@ def export(run: Path, out: Path, extra: dict | None = None) -> Path:
         os.replace(Path(scratch, "q8.gguf"), file)
     config = json.loads((run / "config.json").read_text())
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    recipe = json.loads((run / "recipe.json").read_text())
+    draw(run, out / "training.png")
     manifest = {
         "name": out.name,
         "file": file.name,
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "bytes": file.stat().st_size,
         "licence": "MIT",
-        "base": "trained from scratch",
+        "base": "the model `init_sha256` of the recipe" if "init_sha256" in recipe else "trained from scratch",
         "architecture": {
             k: config[k]
             for k in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
         },
         "prompt": 1,
         "trained": datetime.now(UTC).date().isoformat(),
+        "recipe": recipe,
         "steps": log[-1]["step"],
         "hours": round(log[-1]["seconds"] / 3600, 2),
         "validation": [r for r in log if "val_loss" in r][-1],
