@@ -101,7 +101,7 @@ def clock_times(words: Iterable[str]) -> set[Clock]:
         for n, end in here:
             if 100 <= n < 2460 and n % 100 < 60:  # 530, 1715, seventeen hundred
                 times.add((n // 100, n % 100))
-            if n > 24:
+            if n > 24 or {"hundred", "thousand"} & set(parts[end : end + 1]):
                 continue
             times.add((n, 0))
             behind = [end, end + 1] if _JOINTS & set(parts[end : end + 1]) else [end]

@@ -90,6 +90,8 @@ def test_a_clock_time_is_among_those_read(said, hour, minute):
         pytest.param("twenty five past six", {(6, 25)}, id="minutes past"),
         pytest.param("6:30", {(6, 30)}, id="digits"),
         pytest.param("ten to six", {(10, 0), (6, 0), (5, 50)}, id="but ten to six may be from ten until six"),
+        pytest.param("seventeen hundred hours", {(17, 0)}, id="hundreds"),
+        pytest.param("one thousand one hundred am", {(10, 0), (11, 0), (10, 1), (1, 0)}, id="what a recogniser makes of 11:00"),
         pytest.param("remind me to call mum", set(), id="none was said"),
         pytest.param("at 61:00", set(), id="no clock time"),
         pytest.param("at six and again at quarter past", {(6, 0), (6, 15)}, id="an hour said before"),
