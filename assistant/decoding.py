@@ -10,7 +10,7 @@ are built once a model (`Vocabulary`), those of the request's words, numbers and
 from collections.abc import Iterable
 from functools import lru_cache
 
-from assistant.evidence import MONTH, WEEKDAY, evidence
+from assistant.evidence import MONTH, UNITS, WEEKDAY, evidence
 from assistant.grammar import CLASSES, MONTHS, NEWLINE, WEEKDAYS, WORD, automaton
 from assistant.prompt import Tokenize, word_tokens
 
@@ -28,7 +28,12 @@ def _insert(trie: Trie, tokens: Iterable[int], word: str) -> None:
     trie.setdefault(END, []).append(word)
 
 
-_GROUP = {w: WEEKDAY for w in WEEKDAYS} | {w: MONTH for w in MONTHS} | {c: c for c in CLASSES}
+_GROUP = (
+    {w: WEEKDAY for w in WEEKDAYS}
+    | {w: MONTH for w in MONTHS}
+    | {c: c for c in (*CLASSES, "midnight", "noon")}
+    | {w: unit for unit in UNITS for w in (unit, f"{unit}s")}
+)
 """Terminal -> the key of `Evidence` that says which of its words may be written."""
 
 

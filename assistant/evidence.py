@@ -9,9 +9,9 @@ and cannot make up an hour, a weekday or a date.
 import re
 from collections.abc import Mapping
 
-from assistant.grammar import MONTHS, WEEKDAYS
+from assistant.grammar import MONTHS, ORDINALS, WEEKDAYS
 from assistant.holidays import HOLIDAYS
-from assistant.spoken import Clock, clock_times, numbers, pieces
+from assistant.spoken import NTH, Clock, clock_times, numbers, pieces
 
 Evidence = Mapping[str, frozenset[str]]
 """Terminal of the grammar (`grammar.CLASSES`; `WEEKDAY` and `MONTH` for the names) -> its words that may be written."""
@@ -24,6 +24,15 @@ _SMALL = {
 }  # fmt: skip
 """Words that stand for a number after "in", "every" or "for" without being one: half an hour is 30 minutes, a week
 tomorrow is in 8 days, twice a year is every 6 months."""
+UNITS = {
+    "minute": ("min", "m", "half", "quarter", "hour", "hr"),
+    "hour": ("hour", "hr", "h", "half", "day"),
+    "week": ("week", "wk", "fortnight", "biweekly"),
+    "month": ("month", "quarter", "bimonthly", "year", "annual"),
+    "year": ("year", "yr", "annual"),
+}
+"""Unit -> how words begin that give reason for it, one of a single letter whole."""
+_DAYS_NTH = frozenset("st nd rd th".split())
 _SLIPS = {"wen": "wednesday", "thr": "thursday", "tus": "tuesday"}
 _STARTS = {name[:3]: name for name in (*WEEKDAYS, *MONTHS)} | _SLIPS
 """First letters -> weekday or month: abbreviations and slips of the pen count ("weds", "febuary")."""
@@ -52,6 +61,35 @@ def _names(parts: list[str]) -> set[str]:
     return found | ({"saturday", "sunday"} if {"weekend", "weekends"} & set(parts) else set())
 
 
+def _days(parts: list[str]) -> set[int]:
+    """Days of a month: ordinals, and numbers beside a month or after "the" or "on"."""
+    days = set()
+    for i, found in enumerate(numbers(parts)):
+        for n, end in found:
+            last = parts[end - 1]
+            beside = [p[:3] for p in (*parts[max(0, i - 2) : i], *parts[end : end + 2])]
+            if (
+                (not last.isdecimal() and last in NTH)
+                or _DAYS_NTH & set(parts[end : end + 1])
+                or any(b in _STARTS for b in beside)
+                or (i and parts[i - 1] in ("the", "on"))
+            ):
+                days.add(n)
+    return {n for n in days if 1 <= n <= 31}
+
+
+def _units(parts: list[str], names: set[str]) -> dict[str, frozenset[str]]:
+    """Units of which there was talk; every other tuesday is every 2 weeks, every first tuesday every month, every
+    christmas every year."""
+    weekday = bool(names & set(WEEKDAYS))
+    named = {"week": weekday, "month": weekday and bool(set(ORDINALS) & set(parts)), "year": bool(names & set(MONTHS))}
+    out = {}
+    for unit, starts in UNITS.items():
+        said = any(p == s or (len(s) > 1 and p.startswith(s)) for p in parts for s in starts)
+        out[unit] = frozenset({unit, f"{unit}s"} if said or named.get(unit) else ())
+    return out
+
+
 def evidence(words: list[str]) -> Evidence:
     """What the folded words of a request give reason to write."""
     parts = pieces(words)
@@ -67,13 +105,14 @@ def evidence(words: list[str]) -> Evidence:
             years |= {2000 + n for n in fields[2:] if n < 100}
     if 20 in said:  # twenty twenty seven
         years |= {2000 + n for n in said if n < 100}
-    days = {n for n in said if 1 <= n <= 31} | {int(w) for w in holidays if w.isdecimal()}
+    days = _days(parts) | {int(w) for w in holidays if w.isdecimal()}
     if {"end", "whole", "all"} & set(parts):  # until the end of june, for the whole of may
         days |= {1, 28, 29, 30, 31}
     counts = {1, 2, *(n for n in said if 1 <= n <= 999), *(n for p in parts for n in _SMALL.get(p, ()))}
     if " 1 2 " in joined or " 5 " in joined or "½" in "".join(words):  # 1 1/2 hours, 2.5 hours
         counts |= {30, 90}
-    whole, half = _clock_words(clock_times(words))
+    times, spent = clock_times(words)
+    whole, half = _clock_words(times)
     return {
         "HH:MM": whole,
         "H:MM?": half,
@@ -83,4 +122,7 @@ def evidence(words: list[str]) -> Evidence:
         "YYYY-MM-DD": frozenset(),  # a model writes `D MONTH YYYY`, which says the same
         WEEKDAY: frozenset(names & set(WEEKDAYS)),
         MONTH: frozenset(names & set(MONTHS)),
+        "midnight": frozenset({"midnight"} - spent),
+        "noon": frozenset() if {"noon", "midday"} & spent else frozenset({"noon"}),
+        **_units(parts, names),
     }

@@ -15,12 +15,12 @@ Number = tuple[int, int]
 FILLERS = frozenset("um uh er erm hmm ah like well please actually maybe you know".split())
 _ONES = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
 seventeen eighteen nineteen""".split()
-_NTH = """first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth
-fifteenth sixteenth seventeenth eighteenth nineteenth twentieth""".split()
+NTH = """first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth
+fifteenth sixteenth seventeenth eighteenth nineteenth twentieth thirtieth""".split()
 _TENS = {word: 10 * n for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
 _NUMBERS = {
     **{word: n for n, word in enumerate(_ONES)},
-    **{word: n for n, word in enumerate(_NTH, 1)},
+    **{word: n for n, word in enumerate(NTH[:-1], 1)},
     **_TENS,
     "thirtieth": 30,
     "oh": 0,
@@ -41,6 +41,7 @@ _BESIDE = {"the", "minutes", "minute", "mins", "min"}
 """Words that may stand inside a clock time: ten minutes to six."""
 _JOINTS = {"oh", "o", "zero", "and", "h", "am", "pm"}
 """Words that may stand between hour and minute: six oh five."""
+_AT = {"at", "by", "around", "about"}
 _PAST, _TO = {"past", "after", "gone"}, {"to", "tae", "till", "til", "before", "of"}
 _FRACTIONS = {"half": 30, "quarter": 15}
 _CLOCK = re.compile(r"(\d{1,2})[:.](\d\d)")
@@ -85,11 +86,13 @@ def numbers(parts: list[str]) -> list[list[Number]]:
     return out
 
 
-def clock_times(words: Iterable[str]) -> set[Clock]:
-    """All clock times that can be read from folded words."""
+def clock_times(words: Iterable[str]) -> tuple[set[Clock], set[str]]:
+    """All clock times that can be read from folded words, and the words that are spent on those beyond doubt: in
+    "quarter to midnight" midnight is not a time of its own."""
     parts = [p for p in pieces(words, clocks=True) if p not in _BESIDE]
     found = numbers(parts)
     times, sure = _beyond_doubt(parts, found)
+    spent = {parts[i] for i in sure} - {p for i, p in enumerate(parts) if i not in sure}
     found = [[] if i in sure else here for i, here in enumerate(found)]
     ending: list[set[int]] = [set() for _ in range(len(parts) + 1)]
     for here in found:
@@ -108,7 +111,7 @@ def clock_times(words: Iterable[str]) -> set[Clock]:
             times |= {(n, m) for at in behind if at < len(parts) for m, _ in found[at] if m < 60}  # six thirty
             if i and parts[i - 1] in _TO:  # ten to six
                 times |= {((n or 24) - 1, 60 - m) for m in ending[i - 1] if 0 < m < 60}
-    hours = {h for h, _ in times}
+    hours = {h for h, _ in times} | {h + 1 for h, m in times if m > 30}
     for i, part in enumerate(parts[1:], 1):  # at six and again at quarter past
         if i in sure:
             continue
@@ -117,7 +120,7 @@ def clock_times(words: Iterable[str]) -> set[Clock]:
             times |= {(h, m) for h in hours for m in ending[i] | fraction if 0 < m < 60}
         elif part in _TO:
             times |= {((h or 24) - 1, 60 - m) for h in hours for m in fraction}
-    return times
+    return times, spent
 
 
 def _beyond_doubt(parts: list[str], found: list[list[Number]]) -> tuple[set[Clock], set[int]]:
@@ -134,9 +137,10 @@ def _beyond_doubt(parts: list[str], found: list[list[Number]]) -> tuple[set[Cloc
         minutes: list[Number] = []  # and where they begin
         if back and parts[back - 1] in _FRACTIONS and (joint or parts[back - 1] == "half"):
             minutes.append((_FRACTIONS[parts[back - 1]], back - 1))
-        elif joint in _PAST:
-            spelled = range(max(0, back - 2), back)
-            minutes += [(m, j) for j in spelled for m, end in found[j] if end == back and 0 < m < 60]
+        elif joint:  # from ten to four is a range, at ten to four is none, and no range begins with twenty to four
+            for j in range(max(0, back - 3), back):
+                clear = joint in _PAST or (j and parts[j - 1] in _AT)
+                minutes += [(m, j) for m, end in found[j] if end == back and 0 < m < 60 and (clear or 12 < m < 30)]
         if not minutes:
             continue
         m, start = minutes[0]  # the longest: twenty five past

@@ -78,7 +78,7 @@ def test_a_number_is_read_with_all_that_it_may_be_part_of(said, read):
     ],
 )
 def test_a_clock_time_is_among_those_read(said, hour, minute):
-    assert (hour, minute) in clock_times(said.split())
+    assert (hour, minute) in clock_times(said.split())[0]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,10 @@ def test_a_clock_time_is_among_those_read(said, hour, minute):
         pytest.param("half six", {(6, 30)}, id="half"),
         pytest.param("twenty five past six", {(6, 25)}, id="minutes past"),
         pytest.param("6:30", {(6, 30)}, id="digits"),
+        pytest.param("twenty to six", {(5, 40)}, id="minutes that are no hour"),
+        pytest.param("at ten to six", {(5, 50)}, id="at ten to six"),
+        pytest.param("from ten to six", {(10, 0), (6, 0), (5, 50)}, id="from ten to six"),
+        pytest.param("five and twenty past two", {(2, 25)}, id="five and twenty past"),
         pytest.param("ten to six", {(10, 0), (6, 0), (5, 50)}, id="but ten to six may be from ten until six"),
         pytest.param("seventeen hundred hours", {(17, 0)}, id="hundreds"),
         pytest.param("one thousand one hundred am", {(10, 0), (11, 0), (10, 1), (1, 0)}, id="what a recogniser makes of 11:00"),
@@ -98,13 +102,19 @@ def test_a_clock_time_is_among_those_read(said, hour, minute):
     ],
 )
 def test_where_a_time_is_beyond_doubt_it_is_not_read_in_other_ways(said, all_of_them):
-    assert clock_times(said.split()) == all_of_them
+    assert clock_times(said.split())[0] == all_of_them
+
+
+def test_what_is_spent_on_a_time_beyond_doubt_is_no_time_of_its_own():
+    assert "midnight" in clock_times("quarter to midnight".split())[1]
+    assert "midnight" not in clock_times("at midnight".split())[1]
+    assert "midnight" not in clock_times("quarter to midnight or midnight".split())[1]
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from("half quarter to past 5 12 45 1730 ten twenty thirty five hundred thousand and a noon midnight pm oh".split()), max_size=30))
 def test_whatever_is_said_the_times_read_are_times(words):
-    assert all(0 <= h <= 24 and 0 <= m < 60 for h, m in clock_times(words))
+    assert all(0 <= h <= 24 and 0 <= m < 60 for h, m in clock_times(words)[0])
 
 
 @settings(deadline=None)
