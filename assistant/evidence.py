@@ -8,6 +8,8 @@ and cannot make up an hour, a weekday or a date.
 
 import re
 from collections.abc import Mapping
+from difflib import SequenceMatcher
+from functools import lru_cache
 
 from assistant.grammar import MONTHS, ORDINALS, WEEKDAYS
 from assistant.holidays import HOLIDAYS
@@ -33,9 +35,20 @@ UNITS = {
 }
 """Unit -> how words begin that give reason for it, one of a single letter whole."""
 _DAYS_NTH = frozenset("st nd rd th".split())
-_SLIPS = {"wen": "wednesday", "thr": "thursday", "tus": "tuesday"}
-_STARTS = {name[:3]: name for name in (*WEEKDAYS, *MONTHS)} | _SLIPS
-"""First letters -> weekday or month: abbreviations and slips of the pen count ("weds", "febuary")."""
+_NAMES = {name[:3]: name for name in (*WEEKDAYS, *MONTHS)}
+_NAMES |= {"wen": "wednesday", "thr": "thursday", "tus": "tuesday"}
+"""First letters -> weekday or month."""
+ALIKE = 0.8
+"""A word of five letters or more is a slip of the pen for a name that it is so much like, as `difflib` counts."""
+
+
+@lru_cache(maxsize=4096)
+def _name(part: str) -> str | None:
+    """The weekday or month that a piece names: `weds`, `febuary`, but not `mary` or `month`."""
+    name = _NAMES.get(part[:3])
+    if name is None or name.startswith(part) or name.startswith(part.removesuffix("s")):
+        return name
+    return name if len(part) > 4 and SequenceMatcher(None, part, name).ratio() >= ALIKE else None
 
 
 def _clock_words(times: set[Clock]) -> tuple[frozenset[str], frozenset[str]]:
@@ -52,7 +65,7 @@ def _clock_words(times: set[Clock]) -> tuple[frozenset[str], frozenset[str]]:
 
 def _names(parts: list[str]) -> set[str]:
     """The weekdays and months that are named, or lie between two that are (monday to friday)."""
-    names = [_STARTS[p[:3]] for p in parts if p[:3] in _STARTS and not p.startswith("month")]
+    names = [name for p in parts if (name := _name(p))]
     days = [WEEKDAYS.index(n) for n in names if n in WEEKDAYS]
     found = set(names)
     if {"to", "through", "thru", "till", "til", "until"} & set(parts):
@@ -67,11 +80,11 @@ def _days(parts: list[str]) -> set[int]:
     for i, found in enumerate(numbers(parts)):
         for n, end in found:
             last = parts[end - 1]
-            beside = [p[:3] for p in (*parts[max(0, i - 2) : i], *parts[end : end + 2])]
+            beside = (*parts[max(0, i - 2) : i], *parts[end : end + 2])
             if (
                 (not last.isdecimal() and last in NTH)
                 or _DAYS_NTH & set(parts[end : end + 1])
-                or any(b in _STARTS for b in beside)
+                or any(map(_name, beside))
                 or (i and parts[i - 1] in ("the", "on"))
             ):
                 days.add(n)

@@ -43,6 +43,7 @@ _JOINTS = {"oh", "o", "zero", "and", "h", "am", "pm"}
 """Words that may stand between hour and minute: six oh five."""
 _AT = {"at", "by", "around", "about"}
 _PAST, _TO = {"past", "after", "gone"}, {"to", "tae", "till", "til", "before", "of"}
+_UNIT = re.compile(r"(min|minute|hour|hr|week|month|year)s?|(sec|second|day|time)s")
 _FRACTIONS = {"half": 30, "quarter": 15}
 _CLOCK = re.compile(r"(\d{1,2})[:.](\d\d)")
 _RUNS = re.compile(r"\d+|[^\W\d_]+")
@@ -89,8 +90,13 @@ def numbers(parts: list[str]) -> list[list[Number]]:
 def clock_times(words: Iterable[str]) -> tuple[set[Clock], set[str]]:
     """All clock times that can be read from folded words, and the words that are spent on those beyond doubt: in
     "quarter to midnight" midnight is not a time of its own."""
-    parts = [p for p in pieces(words, clocks=True) if p not in _BESIDE]
-    found = numbers(parts)
+    all_parts = pieces(words, clocks=True)
+    parts, counted = [], []  # counted: a unit follows, so that it is a number of them
+    for part, following in zip(all_parts, [*all_parts[1:], ""]):
+        if part not in _BESIDE:
+            parts.append(part)
+            counted.append(bool(_UNIT.fullmatch(following)))
+    found = [_without_parts(i, here, parts) for i, here in enumerate(numbers(parts))]
     times, sure = _beyond_doubt(parts, found)
     spent = {parts[i] for i in sure} - {p for i, p in enumerate(parts) if i not in sure}
     found = [[] if i in sure else here for i, here in enumerate(found)]
@@ -104,11 +110,12 @@ def clock_times(words: Iterable[str]) -> tuple[set[Clock], set[str]]:
         for n, end in here:
             if 100 <= n < 2460 and n % 100 < 60:  # 530, 1715, seventeen hundred
                 times.add((n // 100, n % 100))
-            if n > 24 or {"hundred", "thousand"} & set(parts[end : end + 1]):
+            if n > 24 or counted[end - 1] or {"hundred", "thousand"} & set(parts[end : end + 1]):
                 continue
             times.add((n, 0))
             behind = [end, end + 1] if _JOINTS & set(parts[end : end + 1]) else [end]
-            times |= {(n, m) for at in behind if at < len(parts) for m, _ in found[at] if m < 60}  # six thirty
+            behind = [(m, e) for at in behind if at < len(parts) for m, e in found[at]]
+            times |= {(n, m) for m, e in behind if m < 60 and not counted[e - 1]}  # six thirty
             if i and parts[i - 1] in _TO:  # ten to six
                 times |= {((n or 24) - 1, 60 - m) for m in ending[i - 1] if 0 < m < 60}
     hours = {h for h, _ in times} | {h + 1 for h, m in times if m > 30}
@@ -121,6 +128,14 @@ def clock_times(words: Iterable[str]) -> tuple[set[Clock], set[str]]:
         elif part in _TO:
             times |= {((h or 24) - 1, 60 - m) for h in hours for m in fraction}
     return times, spent
+
+
+def _without_parts(i: int, here: list[Number], parts: list[str]) -> list[Number]:
+    """The numbers read at place `i`, but of thousands only the whole ("one thousand one hundred" is not one hundred)."""
+    if "thousand" in parts[max(0, i - 1) : i]:
+        return []
+    longest = max((end for _, end in here), default=i)
+    return [(n, end) for n, end in here if end == longest] if "thousand" in parts[i:longest] else here
 
 
 def _beyond_doubt(parts: list[str], found: list[list[Number]]) -> tuple[set[Clock], set[int]]:

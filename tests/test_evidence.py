@@ -47,6 +47,8 @@ def reasons(text, group):
         pytest.param("on 14/3/27", MONTH, "march", id="a date in figures"),
         pytest.param("on 14/3/27", "YYYY", "2027", id="a year in two figures"),
         pytest.param("by the 5th of febuary", MONTH, "february", id="a slip of the pen"),
+        pytest.param("on thrusday", WEEKDAY, "thursday", id="letters that changed places"),
+        pytest.param("on mondays", WEEKDAY, "monday", id="a plural"),
         pytest.param("on weds", WEEKDAY, "wednesday", id="an abbreviation"),
         pytest.param("monday to thursday", WEEKDAY, "wednesday", id="a day between two"),
         pytest.param("next weekend", WEEKDAY, "saturday", id="a weekend"),
@@ -73,6 +75,9 @@ def test_what_was_said_gives_reason_for_a_word(text, group, word):
         pytest.param("on friday", "D", "5", id="a date nobody said"),
         pytest.param("in ten minutes", "N", "20", id="another number"),
         pytest.param("on the 5th of june", MONTH, "july", id="another month"),
+        pytest.param("ring mary", MONTH, "march", id="a name that begins like a month"),
+        pytest.param("pay monthly", WEEKDAY, "monday", id="a word that begins like a day"),
+        pytest.param("fetch my friend", WEEKDAY, "friday", id="a friend is no friday"),
     ],
 )
 def test_what_was_not_said_is_not_written(text, group, word):
