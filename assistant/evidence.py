@@ -46,7 +46,7 @@ ALIKE = 0.8
 def _name(part: str) -> str | None:
     """The weekday or month that a piece names: `weds`, `febuary`, but not `mary` or `month`."""
     name = _NAMES.get(part[:3])
-    if name is None or name.startswith(part) or name.startswith(part.removesuffix("s")):
+    if name is None or name.startswith((part, part.removesuffix("s"))):
         return name
     return name if len(part) > 4 and SequenceMatcher(None, part, name).ratio() >= ALIKE else None
 

@@ -131,7 +131,7 @@ def clock_times(words: Iterable[str]) -> tuple[set[Clock], set[str]]:
 
 
 def _without_parts(i: int, here: list[Number], parts: list[str]) -> list[Number]:
-    """The numbers read at place `i`, but of thousands only the whole ("one thousand one hundred" is not one hundred)."""
+    """The numbers read at place `i`, of thousands only the whole: in "one thousand one hundred" is no one hundred."""
     if "thousand" in parts[max(0, i - 1) : i]:
         return []
     longest = max((end for _, end in here), default=i)
