@@ -10,14 +10,16 @@ are built once a model (`Vocabulary`), those of the request's words, numbers and
 from collections.abc import Iterable
 from functools import lru_cache
 
-from assistant.evidence import MONTH, UNITS, WEEKDAY, evidence
-from assistant.grammar import CLASSES, MONTHS, NEWLINE, WEEKDAYS, WORD, automaton
+from assistant.evidence import evidence
+from assistant.grammar import CLASSES, NEWLINE, WORD, automaton
 from assistant.prompt import Tokenize, word_tokens
 
 Trie = dict
 """Token id -> Trie; under END the words that end here."""
 END = -1
 MAX_TASK_WORDS = 40
+BARRED_SETS = 256
+"""For so many sets of barred terminals it is remembered from where a rewrite can be ended."""
 State = tuple[int, int]
 """A state of the automaton and how many words of the request have been used up on this line."""
 
@@ -28,15 +30,6 @@ def _insert(trie: Trie, tokens: Iterable[int], word: str) -> None:
     trie.setdefault(END, []).append(word)
 
 
-_GROUP = (
-    {w: WEEKDAY for w in WEEKDAYS}
-    | {w: MONTH for w in MONTHS}
-    | {c: c for c in (*CLASSES, "midnight", "noon")}
-    | {w: unit for unit in UNITS for w in (unit, f"{unit}s")}
-)
-"""Terminal -> the key of `Evidence` that says which of its words may be written."""
-
-
 class Vocabulary:
     """The fixed words of the languages in the tokens of one model."""
 
@@ -44,9 +37,9 @@ class Vocabulary:
         self.tokenize, self.end = tokenize, end
         self.automaton = automaton("rewrite")
         self.arcs = [tuple(arcs) for arcs in self.automaton.arcs]
-        self._fixed: dict[frozenset[str], Trie] = {}
         self.tokens = lru_cache(maxsize=4096)(lambda word: word_tokens(word, tokenize))
-        """Tokens of a word of the When language."""
+        """Tokens of a word of the languages."""
+        self.fixed = lru_cache(maxsize=2048)(self._fixed)
         self._alive: dict[frozenset[str], dict[int, bool]] = {}
         # Only states with an arc, and the final one, matter between words.
         self.closures = [
@@ -54,25 +47,25 @@ class Vocabulary:
         ]
 
     def alive(self, state: int, barred: frozenset[str]) -> bool:
-        """Whether a rewrite can be ended from `state` when nothing of the groups `barred` may be written."""
+        """Whether a rewrite can be ended from `state` when none of the terminals `barred` may be written."""
+        if barred not in self._alive and len(self._alive) >= BARRED_SETS:
+            self._alive.clear()
         known = self._alive.setdefault(barred, {})
         if state not in known:
             known[state] = False  # the only cycles are words of a task, which lead from a state to itself
             known[state] = self.automaton.end in self.closures[state] or any(
-                _GROUP.get(terminal) not in barred and self.alive(to, barred)
+                terminal not in barred and self.alive(to, barred)
                 for s in self.closures[state]
                 for terminal, to in self.arcs[s]
             )
         return known[state]
 
-    def fixed(self, terminals: frozenset[str]) -> Trie:
-        """One trie of single words that need no evidence."""
-        if terminals not in self._fixed:
-            trie: Trie = {}
-            for terminal in sorted(terminals):
-                _insert(trie, self.tokens(terminal), terminal)
-            self._fixed[terminals] = trie
-        return self._fixed[terminals]
+    def _fixed(self, terminals: frozenset[str]) -> Trie:
+        """One trie of single words."""
+        trie: Trie = {}
+        for terminal in sorted(terminals):
+            _insert(trie, self.tokens(terminal), terminal)
+        return trie
 
 
 class Constraint:
@@ -87,7 +80,7 @@ class Constraint:
         self._words = words
         self._tokens = [word_tokens(w, vocabulary.tokenize) for w in words]
         self._evidence = evidence(words)
-        self._barred = frozenset(group for group, may in self._evidence.items() if not may)
+        self._barred = self._evidence.barred
         self._tries: dict[str, Trie] = {}
         self._states: frozenset[State] = frozenset((s, 0) for s in self._v.closures[0])
         self._used = 0
@@ -100,18 +93,14 @@ class Constraint:
 
     def _between_words(self) -> None:
         """Gathers the tries of all words that may come next."""
-        terminals, groups, earliest = set(), set(), None
+        fixed, classes, earliest = set(), set(), None
         for state, place in self._states:
             for terminal, to in self._v.arcs[state]:
                 if terminal == WORD:
                     earliest = place if earliest is None else min(earliest, place)
-                elif not self._v.alive(to, self._barred):
-                    continue
-                elif terminal in _GROUP:
-                    groups.add(_GROUP[terminal])
-                else:
-                    terminals.add(terminal)
-        self._next = [t for t in (self._v.fixed(frozenset(terminals)), *map(self._said, sorted(groups))) if t]
+                elif terminal not in self._barred and self._v.alive(to, self._barred):
+                    (classes if terminal in CLASSES else fixed).add(terminal)
+        self._next = [t for t in (self._v.fixed(frozenset(fixed)), *map(self._said, sorted(classes))) if t]
         if earliest is not None and self._used < MAX_TASK_WORDS:
             said: Trie = {}
             for word, tokens in zip(self._words[earliest:], self._tokens[earliest:]):
@@ -120,13 +109,13 @@ class Constraint:
                 self._next.append(said)
         self._allow()
 
-    def _said(self, group: str) -> Trie:
-        """The words of a group for which the request gives reason."""
-        if group not in self._tries:
-            trie = self._tries[group] = {}
-            for word in sorted(self._evidence[group]):
+    def _said(self, terminal: str) -> Trie:
+        """The words of a class for which the request gives reason."""
+        if terminal not in self._tries:
+            trie = self._tries[terminal] = {}
+            for word in sorted(self._evidence.classes[terminal]):
                 _insert(trie, self._v.tokens(word), word)
-        return self._tries[group]
+        return self._tries[terminal]
 
     def _allow(self) -> None:
         allowed = {t for node in self._nodes for t in node if t != END}

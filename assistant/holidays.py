@@ -1,6 +1,6 @@
 """Holidays with a fixed or computable date that the program knows by name, each as the When language writes it.
 
-Names are folded words without punctuation, as `evidence.pieces` splits them: `new year s eve`.
+Names are folded words without punctuation, as `spoken.pieces` splits them: `new year s eve`.
 """
 
 HOLIDAYS = {
@@ -8,18 +8,23 @@ HOLIDAYS = {
     "christmas day": "25 december",
     "christmas eve": "24 december",
     "xmas": "25 december",
+    "xmas day": "25 december",
+    "xmas eve": "24 december",
     "boxing day": "26 december",
     "new year s eve": "31 december",
     "new years eve": "31 december",
     "new year s day": "1 january",
     "new years day": "1 january",
     "new year": "1 january",
+    "new years": "1 january",
     "halloween": "31 october",
     "valentine s day": "14 february",
     "valentines day": "14 february",
     "valentines": "14 february",
+    "valentine s": "14 february",
     "st patrick s day": "17 march",
     "saint patrick s day": "17 march",
+    "st patricks day": "17 march",
     "st george s day": "23 april",
     "bonfire night": "5 november",
     "guy fawkes night": "5 november",
@@ -36,6 +41,7 @@ HOLIDAYS = {
     "good friday": "good friday",
     "easter monday": "easter monday",
     "april fools": "1 april",
+    "april fool s": "1 april",
     "canada day": "1 july",
     "anzac day": "25 april",
     "australia day": "26 january",

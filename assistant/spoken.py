@@ -18,6 +18,7 @@ seventeen eighteen nineteen""".split()
 NTH = """first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth
 fifteenth sixteenth seventeenth eighteenth nineteenth twentieth thirtieth""".split()
 _TENS = {word: 10 * n for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+_TENS["fourty"] = 40
 _NUMBERS = {
     **{word: n for n, word in enumerate(_ONES)},
     **{word: n for n, word in enumerate(NTH[:-1], 1)},
@@ -34,7 +35,7 @@ _NUMBERS = {
     "ate": 8,
 }
 _SOUNDS_LIKE = {"to": 2, "too": 2, "for": 4}
-"""What a recogniser writes for a number, taken for it before am or pm."""
+"""What a recogniser writes for a number, taken for it where nothing but an hour can stand: half past for, to pm."""
 _HALVES = {"am", "pm"}
 _ENDINGS = re.compile(r"(.+)(am|pm|ish)")
 _BESIDE = {"the", "minutes", "minute", "mins", "min"}
@@ -42,7 +43,9 @@ _BESIDE = {"the", "minutes", "minute", "mins", "min"}
 _JOINTS = {"oh", "o", "zero", "and", "h", "am", "pm"}
 """Words that may stand between hour and minute: six oh five."""
 _AT = {"at", "by", "around", "about"}
-_PAST, _TO = {"past", "after", "gone"}, {"to", "tae", "till", "til", "before", "of"}
+_PAST, _TO = {"past", "after", "gone"}, {"to", "too", "tae", "till", "til", "before", "of"}
+_APART = {"from", "every", "between"}
+"""Behind these a number begins a range or counts: every 20 minutes till 6."""
 _UNIT = re.compile(r"(min|minute|hour|hr|week|month|year)s?|(sec|second|day|time)s")
 _FRACTIONS = {"half": 30, "quarter": 15}
 _CLOCK = re.compile(r"(\d{1,2})[:.](\d\d)")
@@ -61,6 +64,16 @@ def pieces(words: Iterable[str], clocks: bool = False) -> list[str]:
     return [p for p in out if p not in FILLERS]
 
 
+def _at(parts: list[str], i: int) -> str:
+    """The piece at a place, empty beyond the ends."""
+    return parts[i] if 0 <= i < len(parts) else ""
+
+
+def _is_homophone(parts: list[str], i: int) -> bool:
+    before, after = _at(parts, i - 1), _at(parts, i + 1)
+    return after in _HALVES or before in ("half", "past") or (before == "at" and _NUMBERS.get(after, 0) >= 10)
+
+
 def numbers(parts: list[str]) -> list[list[Number]]:
     """For each place of `pieces` the numbers read from there: `twenty five` -> [(20, 1), (25, 2)], [(5, 2)]."""
     out: list[list[Number]] = []
@@ -70,19 +83,19 @@ def numbers(parts: list[str]) -> list[list[Number]]:
             found.append((int(part[:6]), i + 1))
         elif part in _NUMBERS:
             found.append((_NUMBERS[part], i + 1))
-            if part in _TENS and i + 1 < len(parts) and 1 <= _NUMBERS.get(parts[i + 1], 0) <= 9:
+            if part in _TENS and 1 <= _NUMBERS.get(_at(parts, i + 1), 0) <= 9:
                 found.append((_TENS[part] + _NUMBERS[parts[i + 1]], i + 2))
             if parts[i + 1 : i + 3] == ["and", "twenty"]:  # five and twenty
                 found.append((_NUMBERS[part] + 20, i + 3))
-        elif part in _SOUNDS_LIKE and _HALVES & set(parts[i + 1 : i + 2]):
+        elif part in _SOUNDS_LIKE and _is_homophone(parts, i):
             found.append((_SOUNDS_LIKE[part], i + 1))
         out.append(found)
     for size, word in ((100, "hundred"), (1000, "thousand")):  # from the right: what follows has been read
         for i in reversed(range(len(parts))):
             for n, end in list(out[i]):
-                if 0 < n < 100 and parts[end : end + 1] == [word]:
+                if n < 100 and _at(parts, end) == word:
                     out[i].append((n * size, end + 1))
-                    rest = end + 2 if parts[end + 1 : end + 2] == ["and"] else end + 1
+                    rest = end + 2 if _at(parts, end + 1) == "and" else end + 1
                     out[i] += [(n * size + m, e) for m, e in (out[rest] if rest < len(parts) else ()) if 0 < m < size]
     return out
 
@@ -90,12 +103,10 @@ def numbers(parts: list[str]) -> list[list[Number]]:
 def clock_times(words: Iterable[str]) -> tuple[set[Clock], set[str]]:
     """All clock times that can be read from folded words, and the words that are spent on those beyond doubt: in
     "quarter to midnight" midnight is not a time of its own."""
-    all_parts = pieces(words, clocks=True)
-    parts, counted = [], []  # counted: a unit follows, so that it is a number of them
-    for part, following in zip(all_parts, [*all_parts[1:], ""]):
-        if part not in _BESIDE:
-            parts.append(part)
-            counted.append(bool(_UNIT.fullmatch(following)))
+    every = pieces(words, clocks=True)
+    # Whether a unit follows a number, which is no hour then, must be known before "minutes" is left out.
+    kept = [(part, bool(_UNIT.fullmatch(_at(every, i + 1)))) for i, part in enumerate(every) if part not in _BESIDE]
+    parts, counted = [part for part, _ in kept], [unit for _, unit in kept]
     found = [_without_parts(i, here, parts) for i, here in enumerate(numbers(parts))]
     times, sure = _beyond_doubt(parts, found)
     spent = {parts[i] for i in sure} - {p for i, p in enumerate(parts) if i not in sure}
@@ -110,32 +121,48 @@ def clock_times(words: Iterable[str]) -> tuple[set[Clock], set[str]]:
         for n, end in here:
             if 100 <= n < 2460 and n % 100 < 60:  # 530, 1715, seventeen hundred
                 times.add((n // 100, n % 100))
-            if n > 24 or counted[end - 1] or {"hundred", "thousand"} & set(parts[end : end + 1]):
+            if n > 24 or counted[end - 1] or _at(parts, end) in ("hundred", "thousand"):
                 continue
             times.add((n, 0))
-            behind = [end, end + 1] if _JOINTS & set(parts[end : end + 1]) else [end]
-            behind = [(m, e) for at in behind if at < len(parts) for m, e in found[at]]
-            times |= {(n, m) for m, e in behind if m < 60 and not counted[e - 1]}  # six thirty
-            if i and parts[i - 1] in _TO:  # ten to six
+            behind = [end, end + 1] if _at(parts, end) in _JOINTS else [end]
+            minutes = [(m, e) for at in behind if at < len(parts) for m, e in found[at]]
+            times |= {(n, m) for m, e in minutes if m < 60 and not counted[e - 1]}  # six thirty
+            if _at(parts, i - 1) in _TO:  # ten to six
                 times |= {((n or 24) - 1, 60 - m) for m in ending[i - 1] if 0 < m < 60}
+    return times | _without_hour(parts, ending, sure, times), spent
+
+
+def _without_hour(parts: list[str], ending: list[set[int]], sure: set[int], times: set[Clock]) -> set[Clock]:
+    """Minutes without their hour take one that was said: at six and again at quarter past."""
     hours = {h for h, _ in times} | {h + 1 for h, m in times if m > 30}
-    for i, part in enumerate(parts[1:], 1):  # at six and again at quarter past
+    more: set[Clock] = set()
+    for i, part in enumerate(parts[1:], 1):
+        fraction = {_FRACTIONS[parts[i - 1]]} if parts[i - 1] in _FRACTIONS else set()
         if i in sure:
             continue
-        fraction = {_FRACTIONS[parts[i - 1]]} if parts[i - 1] in _FRACTIONS else set()
         if part in _PAST:
-            times |= {(h, m) for h in hours for m in ending[i] | fraction if 0 < m < 60}
+            more |= {(h, m) for h in hours for m in ending[i] | fraction if 0 < m < 60}
         elif part in _TO:
-            times |= {((h or 24) - 1, 60 - m) for h in hours for m in fraction}
-    return times, spent
+            more |= {((h or 24) - 1, 60 - m) for h in hours for m in fraction}
+    return more
 
 
 def _without_parts(i: int, here: list[Number], parts: list[str]) -> list[Number]:
     """The numbers read at place `i`, of thousands only the whole: in "one thousand one hundred" is no one hundred."""
-    if "thousand" in parts[max(0, i - 1) : i]:
+    if _at(parts, i - 1) == "thousand":
         return []
     longest = max((end for _, end in here), default=i)
     return [(n, end) for n, end in here if end == longest] if "thousand" in parts[i:longest] else here
+
+
+def _begins_range(parts: list[str], found: list[list[Number]], j: int) -> bool:
+    """Whether a number at `j` belongs to something else than an hour behind it: from 22 to 6, the 8 20 to 9."""
+    return _at(parts, j - 1) in _APART or any(end == j for here in found[max(0, j - 3) : j] for _, end in here)
+
+
+def _are_minutes(parts: list[str], found: list[list[Number]], j: int, joint: str) -> bool:
+    """Whether a number at `j` with `joint` behind it can be nothing but minutes: five past, at ten to."""
+    return joint in ("past", "gone") or (_at(parts, j - 1) in _AT and not _begins_range(parts, found, j))
 
 
 def _beyond_doubt(parts: list[str], found: list[list[Number]]) -> tuple[set[Clock], set[int]]:
@@ -147,15 +174,17 @@ def _beyond_doubt(parts: list[str], found: list[list[Number]]) -> tuple[set[Cloc
             if int(clock[1]) <= 24 and int(clock[2]) < 60:
                 times.add((int(clock[1]), int(clock[2])))
             continue
-        joint = parts[i - 1] if i and parts[i - 1] in _PAST | _TO else None
+        joint = _at(parts, i - 1) if _at(parts, i - 1) in _PAST | _TO else ""
         back = i - 1 if joint else i  # what stands before it are the minutes
         minutes: list[Number] = []  # and where they begin
-        if back and parts[back - 1] in _FRACTIONS and (joint or parts[back - 1] == "half"):
+        if _at(parts, back - 1) in _FRACTIONS and (joint or parts[back - 1] == "half"):
             minutes.append((_FRACTIONS[parts[back - 1]], back - 1))
-        elif joint:  # from ten to four is a range, at ten to four is none, and no range begins with twenty to four
+        elif joint:
             for j in range(max(0, back - 3), back):
-                clear = joint in _PAST or (j and parts[j - 1] in _AT)
-                minutes += [(m, j) for m, end in found[j] if end == back and 0 < m < 60 and (clear or 12 < m < 30)]
+                if _are_minutes(parts, found, j, joint):
+                    minutes += [(m, j) for m, end in found[j] if end == back and 0 < m < 60]
+                elif joint in _TO - {"before", "of"} and not _begins_range(parts, found, j):
+                    minutes += [(m, j) for m, end in found[j] if end == back and m in (20, 25)]  # twenty to six
         if not minutes:
             continue
         m, start = minutes[0]  # the longest: twenty five past

@@ -106,7 +106,7 @@ def schedule(step: int, steps: int, warmup: int = 200, fall: float = 0.33) -> fl
 
 
 def data_hash() -> str:
-    """SHA-256 over all that the examples come from: the seed data, and the code that makes examples of it."""
+    """SHA-256 over the seed data and the files beside this one that make examples of it."""
     code = (Path(__file__).parent / f"{name}.py" for name in ("clock_times", "dates", "synthesize"))
     digest = hashlib.sha256()
     for file in sorted((*SEED_DATA.glob("*.txt"), *code), key=lambda f: f.name):

@@ -18,8 +18,9 @@ from itertools import accumulate
 from pathlib import Path
 from random import Random
 
-from assistant.evidence import MONTH, WEEKDAY, evidence, pieces
+from assistant.evidence import evidence
 from assistant.grammar import is_range, is_when
+from assistant.spoken import pieces
 from assistant.words import align, model_text, normalise, words
 from training import dates
 from training.clock_times import clock, simple_span, span, time
@@ -189,12 +190,14 @@ def _is_brief(said: str) -> bool:
     return bool(slots) and slots <= {"when", "once", "repeat", "date", "clock", "time", "span"} and len(said.split()) <= 5
 
 
+_TIMES = set("day days week weeks month months year years weekend weekends tonight today tomorrow morning noon afternoon evening night midnight daily weekly monthly hour hours minute minutes".split())
+
+
 def _is_time(word: str) -> bool:
     """Whether a word could be read as a time: such a word is not put into the places of others."""
-    found = evidence([word])
-    return any(found[group] for group in ("HH:MM", "D", "YYYY", WEEKDAY, MONTH)) or bool(
-        set(pieces([word])) & {"day", "days", "week", "weeks", "month", "months", "year", "years", "weekend", "weekends", "tonight", "today", "tomorrow", "morning", "noon", "afternoon", "evening", "night", "midnight", "daily", "weekly", "monthly", "hour", "hours", "minute", "minutes"}
-    )
+    may = evidence([word])
+    named = may.words - {"hour", "hours", "minute", "minutes"}
+    return bool(named or may.classes["HH:MM"] or may.classes["D"] or may.classes["YYYY"] or set(pieces([word])) & _TIMES)
 
 
 def invented_name(rng: Random) -> str:
