@@ -138,6 +138,15 @@ def save(path: Path, state: dict) -> None:
     os.replace(path.with_suffix(".part"), path)
 
 
+def _refuse_another_run(run: Path, recipe: dict) -> None:
+    """A folder with the checkpoint of a run that began otherwise is not gone on with."""
+    if not (run / "checkpoint.pt").exists():
+        return
+    there = json.loads((run / "recipe.json").read_text())
+    if any(there.get(key) != recipe.get(key) for key in ("seed", "init_sha256")):
+        raise ValueError(f"{run} holds another run: name another folder with --run, or remove it")
+
+
 def train(
     run: Path,
     *,
@@ -154,7 +163,10 @@ def train(
     checkpoint_every: int = 500,
     validation: int = 1024,
 ) -> Path:
-    """Trains or goes on training in `run`; returns the folder of the finished model."""
+    """Trains or goes on training in `run`; returns the folder of the finished model.
+
+    With `init` width and vocabulary are those of that model. Raises `ValueError` if `run` holds another run.
+    """
     run.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(seed)
@@ -175,6 +187,7 @@ def train(
         grown = {k: torch.from_numpy(w.copy()) for k, w in grow(start, layers).items()}
         model.load_state_dict(grown | {"lm_head.weight": grown["model.embed_tokens.weight"]})
     model.to(device)
+    _refuse_another_run(run, recipe)
     (run / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
     tools = optimizers(model, rate)
     step, chunk, place, spent = 0, 0, 0, 0.0
@@ -237,16 +250,22 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--run", type=Path, default=Path("training/runs/small"))
     p.add_argument("--steps", type=int, default=9000)
-    p.add_argument("--width", type=int, default=256)
+    p.add_argument("--width", type=int, help="256, or with --init that of the model")
     p.add_argument("--layers", type=int, default=6)
-    p.add_argument("--vocabulary", type=int, default=4096)
+    p.add_argument("--vocabulary", type=int, help="4096, or with --init that of the model")
     p.add_argument("--batch", type=int, default=6144, help="tokens a batch, padding included")
     p.add_argument("--rate", type=float, default=2e-3)
     p.add_argument("--fall", type=float, default=0.33, help="share of the run over which the rate falls to nothing")
     p.add_argument("--init", type=Path, help="a GGUF file to begin with; its width and tokenizer are kept")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--exclude", type=Path, help="a gold file whose texts must not be trained on")
-    train(**vars(p.parse_args()))
+    o = p.parse_args()
+    if o.init and (o.width or o.vocabulary):
+        p.error("--init keeps the width and the vocabulary of its model: leave --width and --vocabulary out")
+    try:
+        train(**vars(o) | {"width": o.width or 256, "vocabulary": o.vocabulary or 4096})
+    except ValueError as e:
+        p.error(str(e))
 
 
 if __name__ == "__main__":

@@ -30,10 +30,21 @@ class Start:
 
 
 def read_gguf(file: Path) -> Start:
-    """The weights, dequantised, and the tokenizer of a GGUF file of `export.py`. Raises OSError or ValueError."""
+    """The weights, dequantised, and the tokenizer of a GGUF file of `export.py`.
+
+    Raises OSError if it cannot be read, ValueError if it is no such file.
+    """
     import gguf
 
     reader = gguf.GGUFReader(file)
+    try:
+        return _start(reader)
+    except KeyError as e:
+        raise ValueError(f"{file} is no model of training/export.py: it has no or another {e}") from None
+
+
+def _start(reader) -> Start:
+    import gguf
 
     def value(key: str):
         return reader.fields[key].contents()
