@@ -40,6 +40,10 @@ _HALVES = {"am", "pm"}
 _ENDINGS = re.compile(r"(.+)(am|pm|ish)")
 _BESIDE = {"the", "minutes", "minute", "mins", "min"}
 """Words that may stand inside a clock time: ten minutes to six."""
+_NO_HOUR = {"a", "an", "oh", "o", *NTH}
+"""Numbers that are no hour of a clock by themselves: a reminder, the second thursday."""
+_MAKES_NO_HOUR = {"st", "nd", "rd", "th", "hundred", "thousand"}
+"""What makes a number before it none either."""
 _JOINTS = {"oh", "o", "zero", "and", "h", "am", "pm"}
 """Words that may stand between hour and minute: six oh five."""
 _AT = {"at", "by", "around", "about"}
@@ -121,7 +125,7 @@ def clock_times(words: Iterable[str]) -> tuple[set[Clock], set[str]]:
         for n, end in here:
             if 100 <= n < 2460 and n % 100 < 60:  # 530, 1715, seventeen hundred
                 times.add((n // 100, n % 100))
-            if n > 24 or counted[end - 1] or _at(parts, end) in ("hundred", "thousand"):
+            if n > 24 or counted[end - 1] or parts[i] in _NO_HOUR or _at(parts, end) in _MAKES_NO_HOUR:
                 continue
             times.add((n, 0))
             behind = [end, end + 1] if _at(parts, end) in _JOINTS else [end]

@@ -126,3 +126,11 @@ def test_the_rewrite_language_is_what_is_trained(synthesizer):
     accepts = automaton("rewrite").accepts
     for example in islice(synthesizer.examples(10), 500):
         assert accepts(example.rewrite.replace("\n", " \n ").split(" ")), example
+
+
+def test_there_is_as_much_seed_data_as_the_readme_says(synthesizer):
+    said = {said for frames in synthesizer.frames.values() for said, _ in frames if "{" in said}
+    things = {*synthesizer.phrases["task"], *synthesizer.phrases["event"]}
+    assert sum(len({s for s, _ in frames}) for frames in synthesizer.frames.values()) >= 10_000
+    assert len(said) >= 5_000
+    assert len(things) >= 5_600
