@@ -138,7 +138,7 @@ def clock_times(words: Iterable[str]) -> tuple[set[Clock], set[str]]:
 
 def _without_hour(parts: list[str], ending: list[set[int]], sure: set[int], times: set[Clock]) -> set[Clock]:
     """Minutes without their hour take one that was said: at six and again at quarter past."""
-    hours = {h for h, _ in times} | {h + 1 for h, m in times if m > 30}
+    hours = {h for h, _ in times} | {(h + 1) % 24 for h, m in times if m > 30}
     more: set[Clock] = set()
     for i, part in enumerate(parts[1:], 1):
         fraction = {_FRACTIONS[parts[i - 1]]} if parts[i - 1] in _FRACTIONS else set()
