@@ -70,7 +70,8 @@ def test_every_frame_yields_an_example(synthesizer):
     for source, frames in list(synthesizer.frames.items()):
         for frame in frames:
             one = Synthesizer.__new__(Synthesizer)
-            one.__dict__ = synthesizer.__dict__ | {"frames": {source: [frame]}, "several": []}
+            only = {"frames": {source: [frame]}, "weights": {source: [1.0]}, "several": [frame], "brief": [frame]}
+            one.__dict__ = synthesizer.__dict__ | only
             if not any(one._example(random, source) for _ in range(12)):
                 barren.append((source, frame))
     assert barren == []
