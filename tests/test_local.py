@@ -8,7 +8,7 @@ import pytest
 
 from assistant.errors import Busy, ModelError, ModelMissing, Unreadable
 from assistant.grammar import automaton
-from assistant.local import LlamaRewriter, model_file
+from assistant.local import LlamaRewriter, confidence, model_file
 from assistant.words import align, normalise, words
 
 MODEL = Path(__file__).parent.parent / "models" / "small"
@@ -101,3 +101,19 @@ def test_the_manifest_is_true_of_the_file_that_ships():
     file = model_file(MODEL)
     assert hashlib.sha256(file.read_bytes()).hexdigest() == manifest["sha256"]
     assert file.stat().st_size == manifest["bytes"] <= 20_000_000
+
+
+@pytest.mark.parametrize(
+    ("written", "choices", "sure"),
+    [
+        pytest.param("call mum | tomorrow 17:00", [(0, 0.1), (1, 0.2), (2, 0.3)], 0.9, id="words of the task and the bar"),
+        pytest.param("call mum | tomorrow 17:00", [(3, 0.5), (4, 0.4)], 0.9 * 0.2, id="the time"),
+        pytest.param("call mum | tomorrow 17:00", [(5, 0.5)], 0.45, id="that it ends here"),
+        pytest.param("call mum |", [(1, 0.5), (3, 0.5)], 0.45, id="that no time was said"),
+        pytest.param("a | noon \n b | 5:00?", [(3, 0.5), (4, 0.1), (6, 0.5)], 0.9 * 0.25, id="that another follows, and its time"),
+        pytest.param("/cancel alarm | today", [(0, 0.5), (1, 0.1), (3, 0.5)], 0.9 * 0.25, id="which command, and its range"),
+        pytest.param("/move run > 5:00?", [(1, 0.1), (3, 0.5)], 0.45, id="the new time"),
+    ],
+)
+def test_confidence_counts_kind_and_times_and_not_the_words_of_a_task(written, choices, sure):
+    assert confidence(written.replace("\\n", "\n").split(" "), 0.9, choices) == pytest.approx(sure)
