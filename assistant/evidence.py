@@ -19,15 +19,12 @@ from assistant.spoken import NTH, Clock, clock_times, numbers, pieces
 UNITS = {
     "minute": ("min", "half", "quarter", "hour", "hr", "h"),
     "hour": ("hour", "hr", "h", "half", "day"),
-    "day": (),
     "week": ("week", "wk", "w", "fortnight", "biweekly"),
     "month": ("month", "mth", "mnth", "mo", "quarter", "bimonthly", "year", "annual"),
     "year": ("year", "yr", "annual"),
 }
-"""Unit -> how words begin that give reason for it, one of a letter or two whole; days need none (every night)."""
-GUARDED = frozenset(
-    {*WEEKDAYS, *MONTHS, "noon", "midnight", *(w for u, starts in UNITS.items() if starts for w in (u, f"{u}s"))}
-)
+"""Unit -> how words begin that give reason for it, one of a letter or two whole. Days need none (every night)."""
+GUARDED = frozenset({*WEEKDAYS, *MONTHS, "noon", "midnight", *(w for unit in UNITS for w in (unit, f"{unit}s"))})
 """Single words of the languages that need a reason."""
 _SMALL = {
     "couple": (2,), "pair": (2,), "twice": (2,), "alternate": (2,), "fortnight": (2,), "fortnightly": (2,),
