@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import threading
 from datetime import timedelta
 from time import monotonic
@@ -18,10 +19,11 @@ from assistant.errors import AssistantError
 from assistant.guard import is_loopback
 from assistant.http import Service, listening
 from assistant.listen import open_socket
-from assistant.local import LlamaRewriter
 from assistant.log import start_log
 from assistant.notifiers import AppriseNotifier, CommandNotifier, DesktopNotifier, LogNotifier, Notifier
 from assistant.pipeline import Pipeline
+from assistant.pointer import models_of
+from assistant.reload import ReloadingRewriter
 from assistant.scheduler import Scheduler
 from assistant.store import Store
 
@@ -54,8 +56,9 @@ async def _serve(config: Config) -> None:
     stop = _stop_on_signals()
     clock, tz = SystemClock(), config.when.tz
     with Store.open(config.database) as store, open_socket(config.http.host, config.http.port) as socket:
-        rewriter = LlamaRewriter(config.model_path, config.model.threads, config.model.queue)
+        rewriter = ReloadingRewriter(models_of(config), config.model.threads, config.model.queue)
         async with rewriter, asyncio.TaskGroup() as tasks:
+            _reload_on_signal(rewriter, tasks, stop)
             delivery = Delivery(store, able(notifiers(config)), clock, delivery_policy(config))
             scheduler = Scheduler(store, clock, ring=delivery.ring)
             pipeline = Pipeline(
@@ -65,8 +68,9 @@ async def _serve(config: Config) -> None:
                 tasks.create_task(delivery.run(), name="delivery"),
                 tasks.create_task(scheduler.run(), name="scheduler"),
                 tasks.create_task(_answer_unsettled(pipeline, store), name="unsettled requests"),
+                tasks.create_task(rewriter.watch(), name="model pointer"),
             ]
-            service = Service(pipeline, rewriter.name)
+            service = Service(pipeline, rewriter)
             async with listening(service, socket) as url:
                 facts = {"model": rewriter.name, "zone": tz.key, "database": str(config.database),
                          "ms": round((monotonic() - began) * 1000)}
@@ -97,6 +101,19 @@ def _stop_on_signals() -> asyncio.Event:
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, received, sign.name)
     return stop
+
+
+def _reload_on_signal(rewriter: ReloadingRewriter, tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+    """SIGHUP looks at the model pointer. It is also what comes when the terminal is closed: then it stops."""
+    on_terminal = sys.stdin is not None and sys.stdin.isatty()
+
+    def received() -> None:
+        if on_terminal and not sys.stdin.isatty():
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif not stop.is_set():
+            tasks.create_task(rewriter.reload(), name="reload the model")
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, received)
 
 
 def _give_up() -> None:

@@ -3,15 +3,16 @@
 Whatever is heavy is imported where it is used, so that `assistant --help` is there at once.
 """
 
-import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from assistant.correction_commands import corrections
 from assistant.errors import AssistantError
+from assistant.model_commands import models
+from assistant.options import ConfigFile, DataFolder, Host, Json, Port, print_json, print_table, settings
 
 EXIT_STATUSES = """Exit status: 0 done; 1 not found, or nothing was made of it; 2 what was given cannot be taken;
 3 the model; 4 the database; 5 no daemon answers."""
@@ -22,10 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The configuration file.")]
-Host = Annotated[str | None, typer.Option("--host", metavar="HOST", help="Where the daemon listens.")]
-Port = Annotated[int | None, typer.Option("--port", metavar="N", help="The daemon's port.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+app.add_typer(models, name="models")
+app.add_typer(corrections, name="corrections")
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before acting on a match by words.")]
 Which = Annotated[list[str], typer.Argument(metavar="ID|WORDS...", help="A number of `assistant list`, or words.")]
 
@@ -38,34 +37,23 @@ def main() -> None:
         app(prog_name="assistant")
     except AssistantError as e:
         if "--json" in sys.argv:
-            _print_json({"error": {"code": e.code, "message": str(e)}})
+            print_json({"error": {"code": e.code, "message": str(e)}})
         else:
             print(f"assistant: {e}", file=sys.stderr)
         sys.exit(e.exit_status)
 
 
-def _print_json(value: object) -> None:
-    print(json.dumps(value), flush=True)
-
-
-def _settings(config: Path | None, host: str | None = None, port: int | None = None, data: Path | None = None):
-    from assistant.config import load
-
-    http = {k: v for k, v in {"host": host, "port": port}.items() if v is not None}
-    return load(config, **({"http": http} if http else {}), **({"data": {"dir": str(data)}} if data else {}))
-
-
 def _daemon(config: Path | None, host: str | None, port: int | None):
     from assistant.client import Daemon
 
-    http = _settings(config, host, port).http
+    http = settings(config, host, port).http
     return Daemon(http.host, http.port)
 
 
 @app.command()
 def run(
     config: ConfigFile = None,
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder of the database.")] = None,
+    data: DataFolder = None,
     host: Host = None,
     port: Port = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the log as JSON.")] = False,
@@ -77,7 +65,7 @@ def run(
     """
     from assistant.app import run_forever
 
-    raise typer.Exit(run_forever(_settings(config, host, port, data), json_log=as_json))
+    raise typer.Exit(run_forever(settings(config, host, port, data), json_log=as_json))
 
 
 @app.command()
@@ -118,7 +106,7 @@ def list_(
     query: dict[str, Any] = {"state": None if state == "active" else state, "limit": limit}
     answer = _daemon(config, host, port).call("GET", "/reminders", query=query)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         _table(answer["reminders"], "Nothing is set." if state == "active" else f"No reminder is {state}.")
 
@@ -202,11 +190,11 @@ def parse(
     from assistant.instants import read_instant, read_zone
     from assistant.parsing import parse_lines
 
-    settings = _settings(config)
-    zone = read_zone(tz) if tz is not None else settings.when.tz
+    found = settings(config)
+    zone = read_zone(tz) if tz is not None else found.when.tz
     at = read_instant(now, zone) if now is not None else None
     lines = iter(sys.stdin.buffer) if text is None else [" ".join(text).encode(errors="replace")]
-    parse_lines(lines, at, zone, settings, as_json)
+    parse_lines(lines, at, zone, found, as_json)
 
 
 @app.command()
@@ -218,18 +206,18 @@ def doctor(config: ConfigFile = None, as_json: Json = False) -> None:
     """
     from assistant.doctor import examine
 
-    findings = examine(_settings(config))
+    findings = examine(settings(config))
     if as_json:
-        _print_json({"checks": [vars(f) for f in findings]})
+        print_json({"checks": [vars(f) for f in findings]})
     else:
         head = ("", "check", "what was found", "what to do")
-        _print_table(head, ((f.state, f.name, f.found, f.advice) for f in findings))
+        print_table(head, ((f.state, f.name, f.found, f.advice) for f in findings))
     raise typer.Exit(any(f.state == "fail" for f in findings))
 
 
 def _show(answer: dict, sentence: str, as_json: bool) -> None:
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         print(sentence, flush=True)
 
@@ -269,18 +257,6 @@ def _table(reminders: list[dict], none: str = "") -> None:
 
     if reminders:
         rows = ((str(r["id"]), due(r), r["task"] or "(a reminder)", r["when"], r["state"]) for r in reminders)
-        _print_table(("id", "due", "what", "when", "state"), rows)
+        print_table(("id", "due", "what", "when", "state"), rows)
     else:
         print(none)
-
-
-def _print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
-    table = Table(*head, box=None, pad_edge=False)
-    for row in rows:  # Text: what a person said is no markup
-        table.add_row(*(Text(cell, colours.get(cell, "")) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)

@@ -41,9 +41,14 @@ class Config(BaseSettings):
     log: Log = Log()
 
     @property
-    def model_path(self) -> Path:
-        """The model file or folder in use."""
-        return Path(self.model.path).expanduser() if self.model.path else SHIPPED_MODEL
+    def model_path(self) -> Path | None:
+        """The model file or folder that the settings name, None if they leave it to the pointer (`models.py`)."""
+        return Path(self.model.path).expanduser() if self.model.path else None
+
+    @property
+    def model_dir(self) -> Path:
+        """The folder of the model folders."""
+        return Path(self.model.dir).expanduser() if self.model.dir else SHIPPED_MODEL.parent
 
     @property
     def data_dir(self) -> Path:

@@ -14,9 +14,12 @@ from assistant import replies
 from assistant.actions import act, at_time, needs_time
 from assistant.answers import after_no, hear_time, is_all, is_no, is_request, is_yes, pick, says_when
 from assistant.clock import Clock
+from assistant.corrections import Corrections, Why, merged, other_days
 from assistant.dates import Here
 from assistant.dialogue import Confirm, Dialogue, Question, To, When, Which, missing
 from assistant.errors import BadRequest, BadWhen, NotFound, PastTime
+from assistant.hindsight import JUST_NOW, Heard, Hindsight
+from assistant.meant import corrected_time
 from assistant.messages import Entry, Reminder, Reply, Request, Target, Understanding
 from assistant.store import NewReminder, Store
 from assistant.targets import Match, content, find, is_bare
@@ -24,8 +27,6 @@ from assistant.when import Policy, join
 
 RUNG_SINCE = timedelta(hours=1)
 """So long "done" and "snooze" mean a reminder that has stopped ringing."""
-JUST_NOW = timedelta(minutes=10)
-"""So long "that" means the reminder set last on a channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +52,39 @@ class Conversation:
         policy: Policy,
         tz: ZoneInfo,
         clock: Clock,
-        ask_below: float,
         changed: Callable[[], None],
         listening: frozenset[str],
         snooze: timedelta,
     ) -> None:
         self.store, self.policy, self.tz, self.clock = store, policy, tz, clock
-        self._ask_below, self._changed, self._listening, self._snooze = ask_below, changed, listening, snooze
+        self._changed, self._listening, self._snooze = changed, listening, snooze
         self._dialogue = Dialogue()
+        self.hindsight = Hindsight(Corrections(store.db), clock, tz)
 
     async def answer(self, turn: Turn) -> Reply:
         channel = turn.request.channel
         question = None if turn.resumed else self._dialogue.take(channel, self.clock.now())
         if question:
             return await self._follow_up(turn, question)
-        return self._act(turn, await turn.mean(turn.request.text))
+        return await self._put_right(turn) or self._act(turn, await turn.mean(turn.request.text))
+
+    async def _put_right(self, turn: Turn) -> Reply | None:
+        """Correct the time of what was just set: "no, I meant six"; None if that is not what is said."""
+        text, id = turn.request.text, None if turn.resumed else self.hindsight.just_made(turn.request.channel)
+        reminder = self.store.reminder(id) if id else None
+        if reminder is None or reminder.state in ("done", "cancelled"):
+            return None
+        if not (time := corrected_time(text, reminder.task)):
+            return None
+        answered, u = await hear_time(time, reminder.task, turn.mean, turn.read, shift=True)
+        if not answered:
+            return None
+        entry = replace(u.entries[0], task=reminder.task or None)
+        if entry.when:
+            when = (reminder.rrule and other_days(reminder.when, entry.when)) or entry.when
+            entry, u = replace(entry, when=when), replace(u, rewrite=f"/move that > {when}", shift_minutes=None)
+        u = replace(u, text=text, kind="move", entries=(entry,), target=Target("that", "", None))
+        return self._do_still(turn, u, (reminder,), "meant")
 
     # A new request
 
@@ -74,7 +93,7 @@ class Conversation:
             case "create" | "needs_time":
                 return self._create(turn, u, u.entries)
             case "confirm":
-                return self._ask(turn, u, Confirm(u))
+                return self._ask(turn, u, Confirm(u, turn.request.id))
             case "list":
                 return self._list(turn, u)
             case "cancel" | "done" | "snooze" | "move":
@@ -83,7 +102,17 @@ class Conversation:
             return self._reply(turn, replies.UNREADABLE, u)
         return self._reply(turn, replies.OTHER, u)
 
-    def _create(self, turn: Turn, u: Understanding, entries: Sequence[Entry]) -> Reply:
+    def _create(
+        self,
+        turn: Turn,
+        u: Understanding,
+        entries: Sequence[Entry],
+        asked: Confirm | None = None,
+        why: Why = "confirmed",
+    ) -> Reply:
+        """Set what has a time and ask about the rest; `asked` is the question that this answers, and `why` how that
+        puts right what was asked about."""
+        channel, heard = turn.request.channel, _heard(asked) if asked else Heard(turn.request.id, u.text, u.rewrite)
         ready, without = [e for e in entries if e.due and not e.past], missing(tuple(entries))
         said, question = [], When(without) if without else None
         u = replace(u, kind="create" if ready else "needs_time", entries=tuple(entries))
@@ -94,6 +123,12 @@ class Conversation:
             if question:
                 said.append(self._asked(question))
             self._settle(turn, " ".join(said), u, question)
+            if asked and not question:
+                self.hindsight.propose(heard, u.rewrite, why)
+            elif made and not question:
+                self.hindsight.reworded(channel, u.rewrite)
+        if made and not turn.resumed:
+            self.hindsight.made(channel, heard, made)
         if made:
             self._changed()
         return self._tell(turn, " ".join(said), u, made, question)
@@ -128,7 +163,7 @@ class Conversation:
         if len(found) > 1:
             return self._ask(turn, u, Which(u, found, match.everything))
         series = u.kind == "cancel" and found[0].rrule and rung and rung.id == found[0].id  # or just this ring of it?
-        if not match.sure or u.confidence < self._ask_below or (acknowledges and bare) or series:
+        if not match.sure or not u.sure or (acknowledges and bare) or series:
             return self._ask(turn, u, Which(u, found))
         return self._do(turn, u, found)
 
@@ -148,7 +183,7 @@ class Conversation:
             return None
         return next(iter(self.store.reminders_of(stored.id)[::-1]), None)
 
-    def _do(self, turn: Turn, u: Understanding, meant: tuple[Reminder, ...]) -> Reply:
+    def _do(self, turn: Turn, u: Understanding, meant: tuple[Reminder, ...], why: Why = "edit") -> Reply:
         if needs_time(u):
             return self._ask(turn, u, To(u, meant))
         try:
@@ -156,11 +191,15 @@ class Conversation:
                 here = self._here(turn.request.said_at)
                 changed, said = act(self.store, meant, u, here, self._now(), self._snooze)
                 self._settle(turn, said, u)
+                if u.kind == "move" and len(meant) == 1 and (when := u.entries[0].when):
+                    self.hindsight.moved(meant[0].id, when, changed[0], why)
         except PastTime as e:
             return self._ask(turn, u, To(u, meant), f"{e.passed}. ")
         except (NotFound, BadRequest, BadWhen) as e:
             return self._reply(turn, str(e), u)
         self._changed()
+        if u.kind == "cancel":
+            self.hindsight.cancelled(r.id for r in changed)
         return self._tell(turn, said, u, changed)
 
     # The answer to a question
@@ -169,6 +208,7 @@ class Conversation:
         text = turn.request.text
         if is_no(text):
             sets = isinstance(question, When | Confirm)
+            self._doubt(turn, question)
             return self._reply(turn, replies.DROPPED if sets else replies.UNCHANGED, None)
 
         match question:
@@ -184,11 +224,12 @@ class Conversation:
                     return self._do_still(turn, at_time(asked, u), meant)
             case Confirm(understanding=asked):
                 if is_yes(text):
-                    return self._create(turn, asked, asked.entries)
+                    return self._create(turn, asked, asked.entries, question)
                 if len(asked.entries) == 1 and (instead := after_no(text)):
                     answered, u = await hear_time(instead, asked.entries[0].task, turn.mean, turn.read)
                     if answered:
-                        return self._create(turn, u := _timed(u, text, asked.entries[0]), u.entries)
+                        u = _timed(_at_day_of(asked.entries[0], u, turn.read), text, asked.entries[0])
+                        return self._create(turn, u, u.entries, question, "meant")
                 u = await turn.mean(text)
             case Which(understanding=asked, offered=offered, every=every):
                 if is_all(text) or (is_yes(text) and (every or len(offered) == 1)):
@@ -201,6 +242,7 @@ class Conversation:
                     return self._do_still(turn, asked, (one,))
         vague = isinstance(question, When | To) and u.kind in ("snooze", "move") and is_bare(u.target)  # "later"
         if question.again or (is_request(u) and not (vague and self.store.latest_rung() is None)):
+            self._doubt(turn, question)
             reply = self._act(turn, u)
             if u.kind == "list":  # who looks something up in between may still answer
                 self._dialogue.ask(turn.request.channel, question, self.clock.now())
@@ -218,11 +260,16 @@ class Conversation:
         match = find(target, offered, self._now(), self.tz, self.policy)
         return match.found[0] if match.sure and len(match.found) == 1 else None
 
-    def _do_still(self, turn: Turn, u: Understanding, meant: Sequence[Reminder]) -> Reply:
+    def _doubt(self, turn: Turn, question: Question) -> None:
+        """Whoever does not say yes to "Did you say ...?" may say it in other words."""
+        if isinstance(question, Confirm):
+            self.hindsight.doubt(turn.request.channel, _heard(question))
+
+    def _do_still(self, turn: Turn, u: Understanding, meant: Sequence[Reminder], why: Why = "edit") -> Reply:
         """Do it to those that have not been cancelled or done since the question."""
         fresh = (self.store.reminder(r.id) for r in meant)
         still = tuple(r for r in fresh if r.state not in ("done", "cancelled"))
-        return self._do(turn, u, still) if still else self._reply(turn, replies.GONE, u)
+        return self._do(turn, u, still, why) if still else self._reply(turn, replies.GONE, u)
 
     # Answering
 
@@ -259,10 +306,13 @@ class Conversation:
         question: Question | None = None,
     ) -> Reply:
         """Answer what changed nothing. What was not meant for an assistant that listens all the time is not kept."""
-        if u and u.kind == "other" and not u.error and turn.request.channel in self._listening:
+        unkept = u and u.kind == "other" and not u.error and turn.request.channel in self._listening
+        if unkept:
             self.store.forget_request(turn.request.id)
         else:
             self._settle(turn, said, u, question)
+        if u and u.kind == "other" and not turn.resumed:
+            self.hindsight.doubt(turn.request.channel, Heard(None if unkept else turn.request.id, u.text, u.rewrite))
         return self._tell(turn, said, u, reminders, question)
 
     def _settle(self, turn: Turn, said: str, u: Understanding | None, question: Question | None = None) -> None:
@@ -280,10 +330,11 @@ class Conversation:
         question: Question | None = None,
     ) -> Reply:
         """The reply, after the commit; from now on the channel may answer its question."""
-        asks = question is not None and not turn.resumed
+        kind, asks = u.kind if u else "other", question is not None and not turn.resumed
+        self.hindsight.answered(turn.request.channel, kind, reminders, asks)
         if asks:
             self._dialogue.ask(turn.request.channel, question, self.clock.now())
-        return Reply(said, u.kind if u else "other", turn.request.id, u, tuple(reminders), asks)
+        return Reply(said, kind, turn.request.id, u, tuple(reminders), asks)
 
 
 def _timed(answer: Understanding, text: str, asked: Entry) -> Understanding:
@@ -291,3 +342,17 @@ def _timed(answer: Understanding, text: str, asked: Entry) -> Understanding:
     entry = replace(answer.entries[0], task=asked.task)
     rewrite = join(asked.task or "", entry.when or "")
     return replace(answer, text=text, rewrite=rewrite, entries=(entry,), target=None, shift_minutes=None)
+
+
+def _heard(question: Confirm) -> Heard:
+    """What was asked about."""
+    return Heard(question.request_id, question.understanding.text, question.understanding.rewrite)
+
+
+def _at_day_of(asked: Entry, answer: Understanding, read: Callable[[str], Understanding | None]) -> Understanding:
+    """An answer that puts a time right, on the day that was asked about if it says none."""
+    entry = answer.entries[0]
+    if not (asked.when and entry.when and entry.due):
+        return answer
+    resolved = read(merged(asked.when, entry.when, entry.due))
+    return replace(answer, entries=resolved.entries) if resolved and not resolved.entries[0].past else answer

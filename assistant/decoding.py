@@ -173,3 +173,22 @@ class Constraint:
     def text(self) -> str:
         """The lines written so far, in whole words."""
         return " ".join(self.line_words).replace(" \n ", "\n")
+
+
+@lru_cache(maxsize=1)
+def _bytes() -> Vocabulary:
+    """A vocabulary without a model: a token a byte."""
+    return Vocabulary(lambda text: list(text.encode()), 256)
+
+
+def obstacle(rewrite: str, words: list[str]) -> str | None:
+    """The first word of `rewrite` that no model could write for a request of these folded words; None if all of it can
+    be written. At a rewrite that may not end where it does, that is "the end"."""
+    vocabulary = _bytes()
+    constraint = Constraint(vocabulary, words)
+    for word in rewrite.replace("\n", f" {NEWLINE} ").split(" "):
+        for token in word_tokens(word, vocabulary.tokenize):
+            if token not in constraint.allowed:
+                return word
+            constraint.take(token)
+    return None if vocabulary.end in constraint.allowed else "the end"

@@ -35,6 +35,8 @@ class Confirm:
     """Did you say this?"""
 
     understanding: Understanding
+    request_id: str
+    """Of the request that is understood so."""
     again: bool = False
 
 

@@ -13,7 +13,6 @@ from assistant.errors import AssistantError, NotRunning
 
 MUCH_DISK, LITTLE_DISK = 500 * 2**20, 50 * 2**20
 """Bytes; below the first a warning, below the second a failure."""
-SENTENCE = "remind me to call mum tomorrow at 5 pm"
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,23 @@ def _run(check, config: Config) -> Iterator[Finding]:
 
 
 def model(config: Config) -> Iterator[Finding]:
-    """The rewrite model loads and writes one line."""
+    """The rewrite model in use is whole, loads and writes one line."""
     from assistant.local import LlamaModel, model_file
+    from assistant.models import TRIAL
+    from assistant.pointer import models_of
     from assistant.words import model_text
 
+    models = models_of(config)
+    if not models.fixed:
+        models.check(models.read().current)
+    path = models.in_use()
     began = perf_counter()
-    loaded = LlamaModel(model_file(config.model_path), config.model.threads)
+    loaded = LlamaModel(model_file(path), config.model.threads)
     ready = perf_counter()
-    lines, _ = loaded.write(model_text(SENTENCE))
+    lines, _ = loaded.write(model_text(TRIAL))
     loaded.close()
     times = f"loaded in {(ready - began) * 1000:.0f} ms, a request in {(perf_counter() - ready) * 1000:.0f} ms"
-    yield Finding("ok", "model", f'{config.model_path.name}: {times}, "{lines.splitlines()[0]}"')
+    yield Finding("ok", "model", f'{path.name}: {times}, "{lines.splitlines()[0]}"')
 
 
 def database(config: Config) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
     AssistantError
     |- BadRequest            what was said or sent cannot be taken (400 / exit 2)
-    |  |- TextTooLong, BlankText, Unreadable (422)
+    |  |- TextTooLong, BlankText, Unreadable (422), Unteachable (422)
     |  |- BadInstant, BadZone, PastTime (422), TooLarge (413), TooSlow (408)
     |- Refused               not for this caller (403)
     |- AddressTaken          the daemon cannot listen there (exit 1)
@@ -11,6 +11,9 @@
     |- ConfigError           config.toml, environment or .env (exit 2)
     |- ModelError            the rewrite model is missing, broken or busy (503 / exit 3)
     |  |- ModelMissing, Busy
+    |  |- BadManifest, IncompleteModel, CorruptModel, OtherPrompt, OtherArchitecture, ChangedModel
+    |  |- NotPromoted        the evaluation speaks against it
+    |  |- BadPointer         which model is in use cannot be read or written
     |- StoreError            the database (500 / exit 4)
     |  |- NewerDatabase, CorruptDatabase, LockedDatabase, DiskFull, ReadOnlyFolder, DiskFault
     |  |- AlreadyRunning     another daemon uses it
@@ -57,6 +60,10 @@ class Unreadable(BadRequest):
 
     def __init__(self) -> None:
         super().__init__("I could not make sense of this: say it in fewer and plainer words.")
+
+
+class Unteachable(BadRequest):
+    code, status = "unteachable", 422
 
 
 class BadInstant(BadRequest):
@@ -128,6 +135,82 @@ class Busy(ModelError):
 
     def __init__(self) -> None:
         super().__init__("Too many requests are waiting for the model: try again in a moment.")
+
+
+class BadManifest(ModelError):
+    code = "bad_manifest"
+
+    def __init__(self, name: str, detail: str) -> None:
+        self.name, self.detail = name, detail
+        super().__init__(f"The model {name} has no proper manifest.json ({detail}): copy its whole folder again.")
+
+
+class IncompleteModel(ModelError):
+    code = "incomplete_model"
+
+    def __init__(self, name: str, file: str, found: int, bytes: int) -> None:
+        self.name, self.file, self.found, self.bytes = name, file, found, bytes
+        super().__init__(f"The model {name} is not complete ({file} has {found} of {bytes} bytes): copy it again.")
+
+
+class CorruptModel(ModelError):
+    code = "corrupt_model"
+
+    def __init__(self, name: str, detail: str) -> None:
+        self.name, self.detail = name, detail
+        super().__init__(f"The model {name} is damaged ({detail}): copy or export it again.")
+
+
+class OtherPrompt(ModelError):
+    code = "other_prompt"
+
+    def __init__(self, name: str, found: object, known: int) -> None:
+        self.name, self.found, self.known = name, found, known
+        super().__init__(
+            f"The model {name} was trained for version {found} of the prompt and this program has version {known}: "
+            "train it for this one, or use the program that it was made for."
+        )
+
+
+class OtherArchitecture(ModelError):
+    code = "other_architecture"
+
+    def __init__(self, name: str, found: str, expected: object) -> None:
+        self.name, self.found, self.expected = name, found, expected
+        super().__init__(
+            f"The file of the model {name} has the architecture {found} and its manifest says {expected}: "
+            "put the file there that belongs to this manifest."
+        )
+
+
+class ChangedModel(ModelError):
+    code = "changed_model"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"The model {name} is no longer the one that was promoted: promote it again, or another.")
+
+
+class NotPromoted(ModelError):
+    code = "not_promoted"
+
+    def __init__(self, name: str, objection: str) -> None:
+        self.name, self.objection = name, objection
+        super().__init__(
+            f"{name} is not promoted, for {objection}: "
+            "evaluate it against the one in use, or give --force and a reason."
+        )
+
+
+class BadPointer(ModelError):
+    code = "bad_pointer"
+
+    def __init__(self, path: object, detail: str) -> None:
+        self.path, self.detail = path, detail
+        super().__init__(
+            f"Which model is in use cannot be kept in {path} ({detail}): make that file readable and writable, "
+            "or move it away to use the model that ships."
+        )
 
 
 class StoreError(AssistantError):

@@ -5,10 +5,12 @@
     POST   /reminders/{id}/done | /snooze {"minutes" | "when"}? | /move {"when"}
     DELETE /reminders/{id}
     POST   /predict, /convert {"text", "now"?, "tz"?} understood, nothing stored
+    POST   /model/reload                              the model that the pointer names, from now on
     GET    /health
 
 A request that arrives twice with one `id` (or `X-Request-Id`) is taken once and answered twice. An error is
-`{"error": {"code", "message"}}`. What is let in, and from where, is in `guard.py`.
+`{"error": {"code", "message"}}`. What is let in, and from where, is in `guard.py`; corrections are in
+`http_corrections.py`.
 """
 
 import re
@@ -16,6 +18,7 @@ import socket
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import datetime
 from time import monotonic
 from zoneinfo import ZoneInfo
@@ -23,11 +26,14 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from assistant import __version__, replies
+from assistant.corrections import Corrections
 from assistant.errors import BadRequest
 from assistant.guard import MAX_BODY, only_this_machine, read_body, speak_json_errors
+from assistant.http_corrections import CorrectionService
 from assistant.instants import read_instant, read_zone
 from assistant.messages import Reminder, Reply, Request
 from assistant.pipeline import Pipeline
+from assistant.reload import ReloadingRewriter
 from assistant.understand import as_json
 from assistant.when import localise
 
@@ -41,10 +47,10 @@ MOST_REMINDERS = 1000
 
 
 class Service:
-    """The routes, over the pipeline."""
+    """The routes, over the pipeline; `models` is its rewriter if that can reload."""
 
-    def __init__(self, pipeline: Pipeline, model: str) -> None:
-        self._pipeline, self._model = pipeline, model
+    def __init__(self, pipeline: Pipeline, models: ReloadingRewriter | None = None) -> None:
+        self._pipeline, self._models = pipeline, models
         self._began = monotonic()
 
     def application(self) -> web.Application:
@@ -62,6 +68,9 @@ class Service:
             web.post("/convert", self.predict),
             web.get("/health", self.health),
         ])
+        app.add_routes(CorrectionService(Corrections(self._pipeline.store.db), self._pipeline.clock).routes())
+        if self._models:
+            app.add_routes([web.post("/model/reload", self.reload)])
         return app
 
     async def say(self, request: web.Request) -> web.Response:
@@ -113,9 +122,15 @@ class Service:
         body = await read_body(request, required={"when": str}, optional={})
         return self._changed("OK", self._pipeline.move(_id(request), _when(body)))
 
+    async def reload(self, request: web.Request) -> web.Response:
+        await read_body(request, required={}, optional={})
+        return web.json_response(asdict(await self._models.reload()))
+
     async def health(self, _: web.Request) -> web.Response:
+        models = self._models
         return web.json_response({
-            "status": "ok", "version": __version__, "model": self._model,
+            "status": "ok", "version": __version__, "model": self._pipeline.rewriter.name,
+            "model_sha256": models and models.sha256, "model_pointer": models and str(models.pointer),
             "pending": self._pipeline.store.count_active(), "uptime_s": round(monotonic() - self._began, 1),
         })
 

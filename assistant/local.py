@@ -12,7 +12,7 @@ from typing import Self
 from assistant.decoding import Constraint, Vocabulary
 from assistant.errors import Busy, ModelError, ModelMissing, Unreadable
 from assistant.grammar import NEWLINE
-from assistant.messages import Rewrite
+from assistant.messages import ASK_BELOW, Rewrite
 from assistant.prompt import prompt, word_tokens
 from assistant.words import model_text, words
 
@@ -33,6 +33,14 @@ def model_file(path: Path) -> Path:
     if not path.is_file():
         raise ModelMissing(path)
     return path
+
+
+def ask_below(path: Path) -> float:
+    """The confidence below which the model of a folder was calibrated to ask; `ASK_BELOW` where nothing is said."""
+    try:
+        return float(json.loads((path / "manifest.json").read_text())["calibration"]["ask_below"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ASK_BELOW
 
 
 def confidence(written: list[str], sort: float, choices: list[tuple[int, float]]) -> float:
@@ -133,6 +141,7 @@ class LlamaRewriter:
     def __init__(self, path: Path, threads: int = 1, queue: int = 64) -> None:
         self.name = path.name if path.is_dir() else path.stem
         self._path, self._threads, self._room = path, threads, queue + 1
+        self._ask_below = ask_below(path)
 
     async def __aenter__(self) -> Self:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="rewrite")
@@ -165,4 +174,5 @@ class LlamaRewriter:
         """`rewrite` on this thread."""
         began = perf_counter()
         lines, confidence = self._model.write(model_text(text))
-        return Rewrite(lines, self.name, confidence, round((perf_counter() - began) * 1000, 2))
+        ms = round((perf_counter() - began) * 1000, 2)
+        return Rewrite(lines, self.name, confidence, ms, self._ask_below)

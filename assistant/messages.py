@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+ASK_BELOW = 0.5
+"""The confidence below which a model asks first that says nothing about it."""
 Kind = Literal["create", "needs_time", "confirm", "list", "cancel", "snooze", "move", "done", "other"]
 
 
@@ -33,6 +35,8 @@ class Rewrite:
     """How sure the model is of its kind and times, 0 to 1 (`local.confidence`)."""
     ms: float
     """Milliseconds of inference."""
+    ask_below: float = ASK_BELOW
+    """The confidence below which this model should ask first, by its calibration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ class Understanding:
     ms: float
     error: str | None = None
     """A code (`blank`, `too_long`, ...) where the text could not be taken at all."""
+    sure: bool = True
+    """Whether the confidence is high enough to act without asking first."""
 
 
 @dataclass(frozen=True, slots=True)

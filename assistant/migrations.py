@@ -52,7 +52,23 @@ def _1_remember(db: Database) -> None:
         db.execute(statement)
 
 
-MIGRATIONS = [_1_remember]
+def _2_correct(db: Database) -> None:
+    for statement in (
+        # What a request should have become. text and was are copies: the request itself may not be kept. was is null
+        # for one that was added by hand; at is when it came into its state.
+        """CREATE TABLE corrections (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT REFERENCES requests (id) ON DELETE SET NULL,
+            text TEXT NOT NULL, was TEXT, should TEXT NOT NULL,
+            why TEXT NOT NULL CHECK (why IN ('meant', 'edit', 'reworded', 'confirmed', 'added')),
+            state TEXT NOT NULL CHECK (state IN ('proposed', 'accepted', 'dropped')), at TEXT NOT NULL)""",
+        "CREATE UNIQUE INDEX corrections_open ON corrections (request_id) WHERE state = 'proposed'",
+        "CREATE INDEX corrections_request ON corrections (request_id) WHERE request_id IS NOT NULL",
+        "CREATE INDEX corrections_text ON corrections (text)",
+    ):
+        db.execute(statement)
+
+
+MIGRATIONS = [_1_remember, _2_correct]
 
 
 def migrate(db: Database, path: Path, dry: bool = False) -> None:

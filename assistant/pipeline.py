@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from assistant import replies
@@ -35,7 +36,8 @@ MOST_WAITING = 64
 class Pipeline:
     """Handles requests, those of one channel one after the other.
 
-    `changed()` is called after every commit that may have set a time; `ask_below` is a confidence, 0 to 1.
+    `changed()` is called after every commit that may have set a time; `ask_below` is a confidence, 0 to 1, or
+    "model": what the model that wrote a rewrite was calibrated to.
     """
 
     def __init__(
@@ -45,16 +47,14 @@ class Pipeline:
         policy: Policy,
         tz: ZoneInfo,
         clock: Clock,
-        ask_below: float,
+        ask_below: float | Literal["model"],
         changed: Callable[[], None],
         listening_channels: frozenset[str] = frozenset({"voice"}),
         snooze_minutes: int = 10,
     ) -> None:
         self.rewriter, self.store, self.policy, self.tz, self.clock = rewriter, store, policy, tz, clock
         self._ask_below, self._changed, self._snooze = ask_below, changed, timedelta(minutes=snooze_minutes)
-        self._conversation = Conversation(
-            store, policy, tz, clock, ask_below, changed, listening_channels, self._snooze
-        )
+        self._conversation = Conversation(store, policy, tz, clock, changed, listening_channels, self._snooze)
         self._locks: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, int] = {}
 
@@ -143,7 +143,8 @@ class Pipeline:
             cancelled = self.store.cancel([id])[0]
             if cancelled.state != "cancelled":
                 raise NotFound(f"Reminder {id} is over ({cancelled.state}): there is nothing to cancel.")
-            return cancelled
+        self._conversation.hindsight.cancelled([id])
+        return cancelled
 
     def snooze(self, id: int, minutes: int | None = None, when: str | None = None) -> Reminder:
         """Ring so many minutes later, or at a When sentence. Raises `BadWhen`, `PastTime`.
@@ -161,6 +162,7 @@ class Pipeline:
         """Move to a When sentence as `moves.py` says; what will ring then. Raises `BadWhen`, `PastTime`."""
         with self.store.transaction():
             moved = move(self.store, self.store.reminder(id), when, None, self._here())
+            self._conversation.hindsight.moved(id, when, moved, "edit")
         self._changed()
         return moved
 

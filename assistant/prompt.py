@@ -8,6 +8,8 @@ newline ends the request and separates entries. A model of any tokenizer that sp
 
 from collections.abc import Callable
 
+PROMPT_VERSION = 1
+"""A model's manifest names the version that it was trained for; one of another version is not used."""
 Tokenize = Callable[[str], list[int]]
 """Text to token ids, adding nothing of its own."""
 

@@ -21,7 +21,18 @@ def _clock_time(value: object) -> object:
     raise ValueError("not a time of day")
 
 
+def _confidence(value: object) -> object:
+    """`"model"` or a number from 0 to 1, which a variable holds as text."""
+    try:
+        if value == "model" or 0 <= float(value) <= 1:
+            return value
+    except TypeError:
+        pass
+    raise ValueError("not a confidence")
+
+
 TimeOfDay = Annotated[time, BeforeValidator(_clock_time)]
+AskBelow = Annotated[float | Literal["model"], BeforeValidator(_confidence)]
 
 
 class Section(BaseModel):
@@ -90,13 +101,15 @@ class Model(Section):
     """The rewrite model."""
 
     path: str = ""
-    """a GGUF file or a folder that holds one; empty for the model that ships with the program"""
+    """a GGUF file or a folder that holds one; empty for the one that `assistant models` shows as in use"""
+    dir: str = ""
+    """a folder of model folders; empty for the program's own"""
     threads: int = Field(1, ge=1, le=64)
     """a number of threads, 1 to 64"""
     queue: int = Field(64, ge=1, le=10_000)
     """how many requests may wait, 1 to 10000"""
-    ask_below: float = Field(0.5, ge=0, le=1)
-    """a confidence from 0 (never ask) to 1 (always ask)"""
+    ask_below: AskBelow = "model"
+    """a confidence from 0 (never ask) to 1 (always ask), or "model" for what the model was calibrated to"""
 
 
 class Http(Section):

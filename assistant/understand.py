@@ -1,6 +1,7 @@
 """From a rewrite to what it means now: lines resolved to instants, tasks in the person's own spelling."""
 
 from datetime import datetime
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from assistant.errors import BadWhen
@@ -13,18 +14,25 @@ _MINUTES = {"minute": 1, "hour": 60, "day": 1440, "week": 10080, "month": 43200,
 
 
 def understand(
-    rewrite: Rewrite, text: str, now: datetime, tz: ZoneInfo, policy: Policy, ask_below: float = 0.0
+    rewrite: Rewrite,
+    text: str,
+    now: datetime,
+    tz: ZoneInfo,
+    policy: Policy,
+    ask_below: float | Literal["model"] = 0.0,
 ) -> Understanding:
     """What `rewrite` of the normalised `text` means at the aware instant `now` in `tz`.
 
     A rewrite with a word that was not said, or with a time that is none, is not acted on: its kind is `other`, with an
-    `error`. A `create` of which the model is less sure than `ask_below` becomes `confirm`.
+    `error`. A `create` of which the model is less sure than `ask_below` becomes `confirm`; "model" means what the model
+    itself was calibrated to.
     """
     said = words(text)
+    sure = rewrite.confidence >= (rewrite.ask_below if ask_below == "model" else ask_below)
 
     def result(kind: Kind, lines: str, entries=(), target=None, shift=None, error=None) -> Understanding:
         return Understanding(
-            text, kind, lines, tuple(entries), target, shift, rewrite.confidence, rewrite.model, rewrite.ms, error
+            text, kind, lines, tuple(entries), target, shift, rewrite.confidence, rewrite.model, rewrite.ms, error, sure
         )
 
     try:
@@ -37,7 +45,7 @@ def understand(
         return result("other", rewrite.text, error="bad_when")
     kind: Kind = "needs_time"
     if any(e.due and not e.past for e in entries):
-        kind = "create" if rewrite.confidence >= ask_below else "confirm"
+        kind = "create" if sure else "confirm"
     return result(kind, "\n".join(join(e.task or "", e.when or "") for e in entries), entries)
 
 

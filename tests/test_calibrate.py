@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("tqdm")
 
+from assistant.local import ask_below  # noqa: E402
 from assistant.sections import Model  # noqa: E402
 from training.calibrate import Answer, calibrate, choose, meaning, sets_reminder  # noqa: E402
 
@@ -60,7 +61,8 @@ def test_the_manifest_says_what_asking_costs(model, tmp_path):
     assert manifest["sha256"] == json.loads((model / "manifest.json").read_text())["sha256"]
 
 
-def test_the_default_setting_is_what_the_shipped_model_was_calibrated_to(model):
-    manifest = json.loads((model / "manifest.json").read_text())
-    assert Model().ask_below == manifest["calibration"]["ask_below"]
-    assert manifest["calibration"]["asked_of_right"] <= 0.03
+def test_the_assistant_asks_below_what_the_shipped_model_was_calibrated_to(model):
+    calibration = json.loads((model / "manifest.json").read_text())["calibration"]
+    assert Model().ask_below == "model"
+    assert ask_below(model) == calibration["ask_below"]
+    assert calibration["asked_of_right"] <= 0.03

@@ -122,6 +122,11 @@ WRONG = {
     "a zone that is none": ('[when]\nzone = "Europe/Londn"', {}, ["when.zone", "Europe/London"]),
     "a zone out of the tree": ('[when]\nzone = "../../etc/passwd"', {}, ["when.zone"]),
     "a notifier without its settings": ('[notify]\nuse = ["command"]', {}, ["notify", "argv is empty"]),
+    "a confidence above 1": ("[model]\nask_below = 1.5", {}, ["model.ask_below", "1.5", '"model"']),
+    "a confidence that is a word": ('[model]\nask_below = "modle"', {}, ["model.ask_below", "from 0 (never ask)"]),
+    "a confidence that is no number": ("[model]\nask_below = nan", {}, ["model.ask_below", "nan"]),
+    "true for a confidence": ("[model]\nask_below = true", {}, ["model.ask_below", '"model"']),
+    "a variable with a confidence that is none": ("", {"ASSISTANT_MODEL__ASK_BELOW": "-1"}, ["MODEL__ASK_BELOW", "-1"]),
     "no notifier at all": ("[notify]\nuse = []", {}, ["notify.use", "apprise"]),
     "not TOML": ("port = = 1", {}, ["config.toml", "line 1"]),
     "a variable of a wrong section": ("", {"ASSISTANT_HTPP__PORT": "1"}, ["ASSISTANT_HTPP__PORT", "ASSISTANT_HTTP?"]),
@@ -174,3 +179,13 @@ def test_a_wrong_value_names_the_variable_that_it_came_from(tmp_path):
     (tmp_path / "config.toml").write_text("[http]\nport = 9000\n")
     with pytest.raises(ConfigError, match=r"^In ASSISTANT_HTTP__PORT: http.port cannot be 'abc'\. It must be"):
         load(tmp_path / "config.toml", environ={"ASSISTANT_HTTP__PORT": "abc"})
+
+
+@pytest.mark.parametrize(("text", "environ", "below"), [
+    ("", {}, "model"), ('ask_below = "model"', {}, "model"), ("ask_below = 0", {}, 0), ("ask_below = 0.75", {}, 0.75),
+    ("ask_below = 0.75", {"ASSISTANT_MODEL__ASK_BELOW": "0.25"}, 0.25),
+    ("ask_below = 0.75", {"ASSISTANT_MODEL__ASK_BELOW": "model"}, "model"),
+], ids=["nothing", "the word", "never", "a number", "a variable", "a variable that is the word"])
+def test_when_it_asks_is_a_number_or_left_to_the_model(tmp_path, text, environ, below):
+    write(tmp_path / "config.toml", f"[model]\n{text}")
+    assert load(environ=environ).model.ask_below == below

@@ -58,7 +58,7 @@ async def client(tmp_path, rewriter):
     clock, policy = SystemClock(), Policy()
     with Store.open(tmp_path / "reminders.db") as store, open_socket("127.0.0.1", 0) as socket:
         pipeline = Pipeline(rewriter, store, policy, LONDON, clock, 0.0, lambda: None)
-        service = Service(pipeline, rewriter.name)
+        service = Service(pipeline)
         async with listening(service, socket) as url, aiohttp.ClientSession() as session:
             yield Client(session, url)
 
@@ -191,7 +191,8 @@ async def test_health_tells_version_model_and_how_much_is_pending(client):
     status, answer = await client("GET", "/health")
     assert status == 200
     assert (answer["status"], answer["model"], answer["pending"]) == ("ok", "scripted", 1)
-    assert set(answer) == {"status", "version", "model", "pending", "uptime_s"}
+    assert set(answer) == {
+        "status", "version", "model", "model_sha256", "model_pointer", "pending", "uptime_s"}
 
 
 REFUSED = {

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -90,7 +90,7 @@ def length(row: Row) -> str:
     return next(name for name, most in LENGTHS.items() if len(row.text.split()) <= most)
 
 
-async def answer(rewriter: Rewriter, row: Row, ask_below: float) -> Case:
+async def answer(rewriter: Rewriter, row: Row, ask_below: float | Literal["model"]) -> Case:
     """What the assistant makes of a row, as `assistant parse` does. Raises `ModelError`."""
     try:
         text = normalise(row.text)
@@ -206,7 +206,7 @@ def show(found: dict, console: Console) -> None:
         console.print("", *lines, sep="\n", markup=False, highlight=False, soft_wrap=True)
 
 
-async def measure(rewriter: Rewriter, rows: Iterable[Row], ask_below: float) -> list[Case]:
+async def measure(rewriter: Rewriter, rows: Iterable[Row], ask_below: float | Literal["model"]) -> list[Case]:
     """Every row answered by a rewriter, which is entered for it. Raises `ModelError`."""
     async with rewriter:
         return [await answer(rewriter, row, ask_below) for row in rows]
@@ -218,7 +218,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     p.add_argument("gold", nargs="+", type=Path, metavar="FILE", help="gold rows, JSON lines")
     p.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="a GGUF file or a folder that holds one")
-    p.add_argument("--ask-below", type=float, default=Model().ask_below, help="confidence below which it asks first")
+    p.add_argument("--ask-below", type=lambda b: b if b == "model" else float(b), default=Model().ask_below,
+                   help='confidence below which it asks first; "model": what it was calibrated to')
     p.add_argument("--against", action="append", choices=PARSERS, default=[], help="a parser to compare with")
     p.add_argument("--worst", type=int, default=10, metavar="N", help="how many wrong answers to show")
     p.add_argument("--json", action="store_true", help="print one object")
