@@ -15,7 +15,8 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 VENV = TOP / ".venv"
 LOCK = TOP / ".venv.lock"
-EXTRAS = {"run": "", "test": "[dev,training]"}
+EXTRAS = {"run": "", "train": "[training]", "test": "[training,dev]"}
+"""Each holds those before it."""
 APT_FOR_TESTS = {"faketime": "faketime"}
 """Command -> Debian package: the tests move the clock of a real daemon."""
 
@@ -82,7 +83,7 @@ def install(purpose: str, lock: int) -> None:
     # pip holds the lock as well, so that one which outlives this script is waited for.
     if subprocess.run(pip, cwd=TOP, env=environ, stdin=subprocess.DEVNULL, pass_fds=[lock]).returncode:
         stop("the install did not succeed; what pip says above tells why. Run this again when that is put right.")
-    for covered in ("run", purpose):
+    for covered in [*EXTRAS][: [*EXTRAS].index(purpose) + 1]:
         stamp(covered).write_text(fingerprint())
 
 
@@ -103,7 +104,7 @@ def need_apt_packages() -> None:
 def main() -> None:
     purpose = sys.argv[1] if len(sys.argv) == 2 else ""
     if purpose not in EXTRAS:
-        stop(f"say what for: {' or '.join(EXTRAS)}.")
+        stop(f"say what for: {', '.join(EXTRAS)}.")
     if purpose == "test":
         need_apt_packages()
     if installed(purpose):

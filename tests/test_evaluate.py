@@ -360,8 +360,8 @@ def test_a_missing_model_is_the_models_exit_status(tmp_path, twenty, capsys):
 @pytest.mark.parametrize(
     "name, module, how",
     [
-        ("recognizers", "recognizers_date_time", "pip install -e '.[compare]'"),
-        ("recurrent", "recurrent.event_parser", "pip install -e '.[compare]'"),
+        ("recognizers", "recognizers_date_time", "pip install -e '.[training]'"),
+        ("recurrent", "recurrent.event_parser", "pip install -e '.[training]'"),
         ("ctparse", "ctparse", "pip install --no-deps ctparse"),
     ],
 )

@@ -1,6 +1,6 @@
 """Other people's parsers of times, to measure ours beside: `python -m training.evaluate FILE --against recurrent`.
 
-    pip install -e '.[compare]'
+    pip install -e '.[training]'
 
 They read no kinds and no tasks: what one finds in a text is a reminder, whatever was asked. Where a parser says that it
 found a day and no time of day, or leaves open which half of the day it is, the assistant's own defaults decide, so that
@@ -48,7 +48,7 @@ class Parser(Protocol):
         """The times in `text`, said at the aware instant `now` in `tz`, in order; raises whatever its library does."""
 
 
-def _load(module: str, name: str, how: str = "pip install -e '.[compare]'"):
+def _load(module: str, name: str, how: str = "pip install -e '.[training]'"):
     try:
         return import_module(module)
     except ImportError:

@@ -2,12 +2,15 @@
 
     python -m training.pretrain --run training/runs/small --steps 9000
     python -m training.pretrain --run training/runs/small --steps 9000 --init models/small/model-q8_0.gguf --layers 8
+    python -m training.pretrain --run training/runs/mine --steps 300 --init models/small/model-q8_0.gguf \\
+        --extra data/processed/train.jsonl
 
 A Llama-architecture decoder of 6 to 8 M parameters; the loss counts the rewrite and its end only. Every stretch of
 `CHUNK` examples is drawn from a seed of its own, so that a run that was interrupted goes on from its checkpoint as if
 nothing had happened. The rate of learning stands still after a warm-up and falls linearly to nothing over the last
-`--fall` of the run. Writes `recipe.json`, `tokenizer.json`, `checkpoint.pt`, `log.jsonl` and, with every checkpoint,
-`model.safetensors` with `config.json`.
+`--fall` of the run. With `--extra` rows, labelled requests take the place of a share of the synthetic ones, which go on
+so that nothing else is forgotten. Writes `recipe.json`, `tokenizer.json`, `checkpoint.pt`, `log.jsonl` and, with every
+checkpoint, `model.safetensors` with `config.json`.
 """
 
 import argparse
@@ -15,6 +18,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -26,6 +30,8 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from assistant.prompt import completion, prompt
+from assistant.words import model_text, normalise
+from training.labelled import read_labelled
 from training.synthesize import SEED_DATA, Example, Synthesizer, texts_of
 from training.tokenizer import BOS, EOS, load_tokenizer, train_tokenizer
 from training.warm_start import grow, read_gguf
@@ -52,9 +58,22 @@ def collate(rows: list[tuple[list[int], int]]) -> Batch:
     return tokens, mask
 
 
-def batches(source: Synthesizer, tokenizer: Tokenizer, seed: int, size: int, count: int = CHUNK) -> list[Batch]:
-    """`count` examples of a seed in batches of like lengths, at most `size` tokens each, in random order."""
-    rows = sorted((encode(e, tokenizer) for e in islice(source.examples(seed), count)), key=lambda r: len(r[0]))
+def batches(
+    source: Synthesizer,
+    tokenizer: Tokenizer,
+    seed: int,
+    size: int,
+    count: int = CHUNK,
+    extra: Sequence[Example] = (),
+    share: float = 0.0,
+) -> list[Batch]:
+    """`count` examples of a seed in batches of like lengths, at most `size` tokens each, in random order.
+
+    A `share` of them is drawn from `extra`.
+    """
+    drawn = Random(seed).choices(extra, k=round(share * count)) if extra else []
+    examples = [*islice(source.examples(seed), count - len(drawn)), *drawn]
+    rows = sorted((encode(e, tokenizer) for e in examples), key=lambda r: len(r[0]))
     out: list[Batch] = []
     while rows:
         fits = max(1, next((n for n in range(len(rows), 0, -1) if n * len(rows[n - 1][0]) <= size), 1))
@@ -143,7 +162,7 @@ def _refuse_another_run(run: Path, recipe: dict) -> None:
     if not (run / "checkpoint.pt").exists():
         return
     there = json.loads((run / "recipe.json").read_text())
-    if any(there.get(key) != recipe.get(key) for key in ("seed", "init_sha256")):
+    if any(there.get(key) != recipe.get(key) for key in ("seed", "init_sha256", "extra_sha256")):
         raise ValueError(f"{run} holds another run: name another folder with --run, or remove it")
 
 
@@ -152,7 +171,7 @@ def train(
     *,
     steps: int,
     width: int,
-    layers: int,
+    layers: int | None,
     vocabulary: int,
     batch: int,
     rate: float,
@@ -160,12 +179,16 @@ def train(
     fall: float = 0.33,
     init: Path | None = None,
     exclude: Path | None = None,
+    extra: Path | None = None,
+    share: float = 0.25,
     checkpoint_every: int = 500,
     validation: int = 1024,
 ) -> Path:
     """Trains or goes on training in `run`; returns the folder of the finished model.
 
-    With `init` width and vocabulary are those of that model. Raises `ValueError` if `run` holds another run.
+    With `init` width and vocabulary are those of that model, and so are `layers` unless said; `extra` are labelled
+    requests, which make up `share` of the examples. Raises `ValueError` if `run` holds another run, or `extra` is no
+    file of labelled requests.
     """
     run.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -173,13 +196,17 @@ def train(
     source = Synthesizer(texts_of(exclude))
     recipe = {"steps": steps, "tokens_a_batch": batch, "rate": rate, "fall": fall, "seed": seed}
     recipe["data_sha256"] = data_hash()
+    rows = [Example(model_text(normalise(r.input)), r.output, "extra") for r in read_labelled(extra)] if extra else []
+    if extra:
+        recipe |= {"extra_sha256": hashlib.sha256(extra.read_bytes()).hexdigest(), "share": share}
     if init is None:
         if not (run / "tokenizer.json").exists():
             train_tokenizer(vocabulary, seed).save(str(run / "tokenizer.json"))
         tokenizer = load_tokenizer(run / "tokenizer.json")
-        model = new_model(tokenizer.get_vocab_size(), width, layers, width // 64, -(-width * 8 // 3 // 32) * 32)
+        model = new_model(tokenizer.get_vocab_size(), width, layers or 6, width // 64, -(-width * 8 // 3 // 32) * 32)
     else:
         start = read_gguf(init)
+        layers = layers or start.layers
         recipe["init_sha256"] = hashlib.sha256(init.read_bytes()).hexdigest()
         start.tokenizer.save(str(run / "tokenizer.json"))
         tokenizer = start.tokenizer
@@ -201,7 +228,7 @@ def train(
     began, losses = time.monotonic() - spent, []
     with (run / "log.jsonl").open("a") as log, tqdm(total=steps, initial=step, unit="step", mininterval=5) as bar:
         while step < steps:
-            for one in batches(source, tokenizer, seed + 1 + chunk, batch)[place:]:
+            for one in batches(source, tokenizer, seed + 1 + chunk, batch, CHUNK, rows, share)[place:]:
                 if step >= steps:
                     break
                 factor = schedule(step, steps, fall=fall)
@@ -251,13 +278,16 @@ def main() -> None:
     p.add_argument("--run", type=Path, default=Path("training/runs/small"))
     p.add_argument("--steps", type=int, default=9000)
     p.add_argument("--width", type=int, help="256, or with --init that of the model")
-    p.add_argument("--layers", type=int, default=6)
+    p.add_argument("--layers", type=int, help="6, or with --init those of the model")
     p.add_argument("--vocabulary", type=int, help="4096, or with --init that of the model")
     p.add_argument("--batch", type=int, default=6144, help="tokens a batch, padding included")
     p.add_argument("--rate", type=float, default=2e-3)
     p.add_argument("--fall", type=float, default=0.33, help="share of the run over which the rate falls to nothing")
     p.add_argument("--init", type=Path, help="a GGUF file to begin with; its width and tokenizer are kept")
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--extra", type=Path, help="labelled requests that are trained on beside the synthetic ones")
+    p.add_argument("--share", type=float, default=0.25, help="the share of examples that --extra makes up")
+    p.add_argument("--checkpoint-every", type=int, default=500, metavar="STEPS")
     p.add_argument("--exclude", type=Path, help="a gold file whose texts must not be trained on")
     o = p.parse_args()
     if o.init and (o.width or o.vocabulary):

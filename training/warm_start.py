@@ -2,14 +2,22 @@
 
 A new layer is a copy of the one before it whose two output matrices are nought, so that the grown model says at first
 exactly what the old one did (depth growth: Gong et al. 2019, Chen et al. 2016 "Net2Net").
+
+    python -m training.warm_start    # prints which file to begin with: of the model in use, else of the one that ships
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
+from assistant.config import load
+from assistant.errors import ModelError
+from assistant.local import model_file
+from assistant.pointer import models_of
 from training.export import LAYER, split_halves
 from training.tokenizer import byte_level
 
@@ -60,7 +68,7 @@ def _start(reader) -> Start:
         weights[name] = split_halves(weight, heads) if name.endswith(("q_proj.weight", "k_proj.weight")) else weight
     vocabulary = {token: i for i, token in enumerate(value("tokenizer.ggml.tokens"))}
     merges = [tuple(m.split(" ")) for m in value("tokenizer.ggml.merges")]
-    tokenizer = byte_level(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer = byte_level(BPE(vocab=vocabulary, merges=merges))
     return Start(
         weights, layers, value("llama.embedding_length"), heads, value("llama.feed_forward_length"), tokenizer
     )
@@ -79,3 +87,17 @@ def grow(start: Start, layers: int) -> dict[str, np.ndarray]:
             silent = copied and part in _SILENT
             out[f"model.layers.{new}.{part}.weight"] = np.zeros_like(weight) if silent else weight
     return out
+
+
+def main() -> None:
+    models = models_of(load())
+    for model in (models.in_use(), models.shipped):
+        with suppress(ModelError, ValueError, OSError):
+            read_gguf(file := model_file(model))
+            print(file)
+            return
+    raise SystemExit("training.warm_start: no model here can be trained on: restore the models folder.")
+
+
+if __name__ == "__main__":
+    main()
