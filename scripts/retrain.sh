@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.."
 
 wrong() { echo "scripts/retrain.sh: $1" >&2; exit 2; }
 
-base=small smoke='' new='' skip=' ' steps=400 epochs=3
+base=small smoke='' new='' skip=' ' steps=300 epochs=3
 while [ $# -gt 0 ]; do
     case $1 in
         -h|--help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;

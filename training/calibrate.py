@@ -8,7 +8,6 @@ On fresh synthetic requests, decoded as the assistant does it: the threshold is 
 
 import argparse
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -17,6 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from assistant.local import LlamaModel, model_file
+from training.manifest import add_to_manifest
 from training.synthesize import Example, Synthesizer, texts_of
 
 SEED = 8_888_888
@@ -103,10 +103,7 @@ def calibrate(folder: Path, count: int, most: float, exclude: Path | None = None
         found = choose(answers(model, tqdm(examples, total=count, unit="request", mininterval=1)), most)
     finally:
         model.close()
-    manifest = json.loads((folder / "manifest.json").read_text()) | {"calibration": asdict(found)}
-    part = folder / "manifest.json.part"
-    part.write_text(json.dumps(manifest, indent=2) + "\n")
-    os.replace(part, folder / "manifest.json")
+    add_to_manifest(folder, calibration=asdict(found))
     return found
 
 

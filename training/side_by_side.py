@@ -14,8 +14,9 @@ import asyncio
 import hashlib
 import json
 import multiprocessing
-import os
+import resource
 import statistics
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -40,6 +41,7 @@ from assistant.when import Past, Policy, parse_when
 from training.evaluate import FAMILIES, answer, family
 from training.gold import GoldEntry, Row, Score, read, tally
 from training.labelled import Labelled, read_labelled
+from training.manifest import add_to_manifest, read_manifest
 
 DRAWS = 10_000
 TZ = ZoneInfo("Europe/London")
@@ -104,9 +106,6 @@ def measure(folder: Path, rows: Sequence[Row]) -> Measured:
 
 def _resident() -> int:
     """The most memory that this process has had, bytes."""
-    import resource
-    import sys
-
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
 
@@ -202,18 +201,9 @@ def show(found: dict, names: tuple[str, str], console: Console) -> None:
     console.print(f"{found['verdict']}: {ahead}", highlight=False)
 
 
-def note(folder: Path, found: dict) -> None:
-    """Writes the evaluation into a manifest, whole or not at all."""
-    file = folder / "manifest.json"
-    manifest = json.loads(file.read_text()) | {"evaluation": found}
-    part = folder / "manifest.json.part"
-    part.write_text(json.dumps(manifest, indent=2) + "\n")
-    os.replace(part, file)
-
-
 def is_ahead(folder: Path) -> bool:
     """Whether the model of a folder got more rows right than the one in use, and none the worse beyond the noise."""
-    found = json.loads((folder / "manifest.json").read_text())["evaluation"]
+    found = read_manifest(folder)["evaluation"]
     return found["difference"] > 0 and found["verdict"] != "worse"
 
 
@@ -250,7 +240,7 @@ def main() -> None:
     except AssistantError as e:
         p.exit(e.exit_status, f"{p.prog}: {e}\n")
     found = evaluation(rows, candidate, now)
-    note(o.candidate, found)
+    add_to_manifest(o.candidate, evaluation=found)
     if o.json:
         print(json.dumps(found))
     else:
