@@ -7,7 +7,8 @@
 #   scripts/retrain.sh --smoke                    the whole way in minutes, with a tiny Phi, in a folder of its own
 #
 # Options: --skip STEP (corrections, generate or promote; may be repeated), --new (drop an unfinished run and begin
-# another), --steps N (small) or --epochs N (others), --data DIR and --port N as the running assistant has them.
+# another), --steps N (small) or --epochs N (others), --total N (so many labelled requests are wanted, what is missing
+# is generated: 1500), --data DIR and --port N as the running assistant has them.
 # One that was interrupted goes on with the step that it was in; each step's log lies in training/runs/retrain-BASE.
 # Exit status: 0 done, whether the new model is used or not; 1 a step failed; 2 wrong options.
 set -euo pipefail
@@ -15,13 +16,13 @@ cd "$(dirname "$0")/.."
 
 wrong() { echo "scripts/retrain.sh: $1" >&2; exit 2; }
 
-base=small smoke='' new='' skip=' ' steps=300 epochs=3
+base=small smoke='' new='' skip=' ' steps=300 epochs='' total=1500
 while [ $# -gt 0 ]; do
     case $1 in
-        -h|--help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        -h|--help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0 ;;
         --smoke) smoke=1; shift; continue ;;
         --new) new=1; shift; continue ;;
-        --base|--skip|--data|--port|--steps|--epochs) [ $# -gt 1 ] || wrong "$1 wants a value" ;;
+        --base|--skip|--data|--port|--steps|--epochs|--total) [ $# -gt 1 ] || wrong "$1 wants a value" ;;
         *) wrong "$1 is no option; --help shows what there is" ;;
     esac
     case $1 in
@@ -33,6 +34,7 @@ while [ $# -gt 0 ]; do
         --port) export ASSISTANT_HTTP__PORT=$2 ;;
         --steps) steps=$2 ;;
         --epochs) epochs=$2 ;;
+        --total) total=$2 ;;
     esac
     shift 2
 done
@@ -48,7 +50,9 @@ export PYTHONWARNINGS=ignore TRANSFORMERS_VERBOSITY=error HF_HUB_DISABLE_PROGRES
 short=$base rate=2e-4 gold=data/heldout.jsonl trials=2000 rows=data/task_dataset.jsonl
 case $base in small) ;; phi-2) base=microsoft/phi-2 trials=200 ;; *) short=$(basename "$base") trials=200 ;; esac
 if [ -n "$smoke" ]; then
-    short=smoke base=training/runs/retrain-smoke/tiny-phi rate=3e-3 gold='' trials=100 skip="$skip generate "
+    short=smoke base=training/runs/retrain-smoke/tiny-phi rate=4e-3 gold='' trials=100 skip="$skip generate "
+    epochs=${epochs:-1}
+    export OMP_NUM_THREADS=1  # so small a model gains nothing by more
 fi
 run=training/runs/retrain-$short
 [ -n "$new" ] && rm -rf "$run"
@@ -83,14 +87,15 @@ export_corrections() {
 }
 
 generate() {
-    "$PYTHON" -c 'from training.generate import has_key; raise SystemExit(not has_key())' \
+    grep -q '^OPENROUTER_API_KEY=.' .env 2>/dev/null || [ -n "${OPENROUTER_API_KEY:-}" ] \
         || { echo "no OPENROUTER_API_KEY is set: nothing is generated"; return; }
-    "$PYTHON" -m training.generate --beside "$rows" --out data/generated/rows.jsonl
+    "$PYTHON" -m training.generate --beside "$rows" --out data/generated/rows.jsonl --total "$total"
+    echo "$(wc -l < data/generated/rows.jsonl | tr -d ' ') rows generated so far"
 }
 
 build_data() {
     local more=''
-    [ -e data/generated/rows.jsonl ] && [ -z "$smoke" ] && more='--rows data/generated/rows.jsonl'
+    if [ -e data/generated/rows.jsonl ] && [ -z "$smoke" ]; then more='--rows data/generated/rows.jsonl'; fi
     touch "$run/corrections.jsonl"
     "$PYTHON" -m training.dataset --rows "$rows" $more --corrections "$run/corrections.jsonl" --out "$run/data"
 }
@@ -103,7 +108,7 @@ train() {
             --fall 1.0 --extra "$run/data/train.jsonl" --checkpoint-every 50
         tail -n 1 "$run/train/log.jsonl"
     else
-        "$PYTHON" -m training.finetune --base "$base" --run "$run/train" --data "$run/data" --epochs "$epochs" --rate "$rate"
+        "$PYTHON" -m training.finetune --base "$base" --run "$run/train" --data "$run/data" --epochs "${epochs:-3}" --rate "$rate"
         tail -n 1 "$run/train/log.jsonl"
     fi
 }
@@ -178,7 +183,7 @@ back_and_forth() {
     answered_by untrained
     assistant models promote "$name"
     answered_by "$name"
-    echo "$name answers; rolled back, untrained answers; promoted again, $name answers"
+    echo "it answered, rolled back the untrained one did, promoted again it did"
 }
 
 if [ -n "$smoke" ]; then

@@ -296,6 +296,13 @@ async def test_of_a_stream_that_breaks_off_the_whole_examples_are_kept_and_the_c
     assert rows == [e["input"] for e in server.delivered] and len(rows) == 3
     [call] = g.journal.calls.values()
     assert g.journal.charged == call.dollars >= sum(server.billed)
+    assert '"whole": false' in (tmp_path / "journal.jsonl").read_text()
+
+
+async def test_after_a_stream_broke_off_only_the_rest_is_asked_for(server, tmp_path, only_needs_time):
+    await run(server, tmp_path, [Turn(cut=3)], total=4, per_call=4)
+    assert len(server.asked) == 2 and "Write 1 new examples" in server.asked[1]["messages"][0]["content"]
+    assert len(inputs(tmp_path / "rows.jsonl")) == 4
 
 
 async def test_garbage_is_paid_for_counted_and_asked_for_again(server, tmp_path, only_needs_time):
@@ -507,14 +514,13 @@ class Command:
             while words not in (line := (await process.stderr.readline()).decode()):
                 assert line, "it has ended"
 
-    async def heard(self, examples: int) -> None:
-        """Waits until so many whole examples of the last call stand in the journal."""
+    async def heard(self, call: int, examples: int) -> None:
+        """Waits until so many whole examples of a call stand in the journal."""
         path = self.folder / "journal.jsonl"
         async with asyncio.timeout(60):
             while True:
                 lines = [json.loads(x) for x in path.read_text().split("\n")[:-1]] if path.exists() else []
-                last = max((x["reserve"] for x in lines if "reserve" in x), default=0)
-                text = "".join(x["text"] for x in lines if x.get("part") == last)
+                text = "".join(x["text"] for x in lines if x.get("part") == call)
                 if len(objects(text)) >= examples:
                     return
                 await asyncio.sleep(0.02)
@@ -526,8 +532,8 @@ def command(tmp_path, server) -> Command:
 
 
 async def test_killed_at_any_moment_it_uses_and_pays_for_each_answer_once(command, server, tmp_path):
-    server.turns.extend([Turn(), Turn(hang=2), Turn(silent=True), Turn()])
-    for wait in (lambda: command.heard(2), server.hanging.wait):
+    server.turns.extend([Turn(), Turn(hang=2), Turn(silent=True)])
+    for wait in (lambda: command.heard(2, 2), server.hanging.wait):
         server.hanging.clear()
         process = await command.start("--total", "60", "--concurrency", "1")
         async with asyncio.timeout(60):
@@ -545,11 +551,11 @@ async def test_killed_at_any_moment_it_uses_and_pays_for_each_answer_once(comman
 
 async def test_killed_again_and_again_it_stays_within_its_budget(command, server, tmp_path):
     server.turns.extend([Turn(hang=1)] * 20)
-    for _ in range(3):
+    for call in (1, 2, 3):
         process = await command.start("--total", "500", "--dollars", "0.04", "--concurrency", "1")
         async with asyncio.timeout(60):
             _, pending = await asyncio.wait(
-                [asyncio.ensure_future(command.heard(1)), asyncio.ensure_future(process.wait())],
+                [asyncio.ensure_future(command.heard(call, 1)), asyncio.ensure_future(process.wait())],
                 return_when=asyncio.FIRST_COMPLETED,
             )
         for task in pending:
@@ -569,7 +575,7 @@ async def test_ctrl_c_lets_calls_under_way_end_and_keeps_what_they_bring(command
     server.turns.append(Turn(hang=1))
     process = await command.start("--total", "30", "--concurrency", "1")
     async with asyncio.timeout(60):
-        await command.heard(1)
+        await command.heard(1, 1)
         process.send_signal(signal.SIGINT)
         await command.told(process, "under way")
         server.release.set()
@@ -583,13 +589,20 @@ async def test_a_second_ctrl_c_does_not_wait_and_keeps_what_has_come(command, se
     server.turns.append(Turn(hang=2))
     process = await command.start("--total", "30", "--concurrency", "1")
     async with asyncio.timeout(60):
-        await command.heard(2)
+        await command.heard(1, 2)
         process.send_signal(signal.SIGINT)
         await command.told(process, "under way")
         process.send_signal(signal.SIGINT)
         await process.communicate()
     assert process.returncode == 130
     assert inputs(tmp_path / "rows.jsonl") == [e["input"] for e in server.delivered][:2]
+
+
+async def test_the_command_runs_as_many_calls_at_once_as_told(command, server):
+    server.release_at = 3
+    server.turns.extend([Turn(hang=0)] * 3)
+    status, out, _ = await command("--total", "20", "--concurrency", "3")
+    assert (status, json.loads(out)["rows"], server.most_at_once) == (0, 20, 3)
 
 
 async def test_without_a_key_it_says_where_to_get_one(command):

@@ -23,6 +23,8 @@ def row(said: str, written: str) -> Labelled:
         ("bins out tomorrow morning", "bins out | tomorrow morning"),
         ("pay the tax on 3 may", "pay the tax | 3 may"),
         ("dentist next friday", "dentist | next friday"),
+        ("meeting with jo at quarter to nine on friday", "meeting with jo | friday 8:45?"),
+        ("call jo on friday at 3 pm and bo on saturday at 4 pm", "call jo | friday 15:00\nbo | saturday 16:00"),
         ("take the bins out every thursday at 7 am", "take the bins out | every thursday 07:00"),
         ("every morning feed the cat", "feed the cat | every day morning"),
         ("gym every monday and wednesday at 6pm", "gym | every monday and wednesday 18:00"),
@@ -57,6 +59,8 @@ def test_a_right_label_is_agreed_upon(said, written):
         ("call bob at 5pm and email sam at 6pm", "call bob | 18:00\nemail sam | 18:00"),
         ("call mum tomorrow at 5pm", "call mum | tomorrow"),
         ("call mum tomorrow", "call mum | tomorrow morning"),
+        ("call mum every day at 5 pm, see you next week", "call mum | every day 17:00 for 5 weeks"),
+        ("call mum today at 7 am", "call mum | today 07:00"),  # which lies ahead at one instant only
         ("call mum at 8 am tomorrow", "call mum | tomorrow morning"),
         ("call mum every day at 5pm", "call mum | every day"),
         ("what have I got tomorrow afternoon", "/list | tomorrow"),
@@ -103,6 +107,21 @@ def test_two_readings_that_coincide_at_one_instant_do_not_agree(monkeypatch):
     assert second_opinion(row("call mum at 5 pm", "call mum | 17:00")) == ""
     monkeypatch.setattr(so, "INSTANTS", so.INSTANTS[:1] * 2)
     assert second_opinion(row("call mum at 5 pm", "call mum | 17:00")) == "at ten"
+
+
+def test_nobody_is_asked_on_the_very_weekday_that_is_said(monkeypatch):
+    asked, best = [], so.judges()[0]
+
+    class Asked:
+        name = "asked"
+
+        def understand(self, text, now, tz):
+            asked.append(now)
+            return best.understand(text, now, tz)
+
+    monkeypatch.setattr(so, "judges", lambda: (Asked(),))
+    assert second_opinion(row("call mum on friday at 5 pm", "call mum | friday 17:00")) == "asked"
+    assert [now.weekday() for now in asked] == [2, 5, 1]
 
 
 def test_the_opinion_is_that_of_the_first_parser_that_agrees(monkeypatch):

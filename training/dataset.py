@@ -132,7 +132,7 @@ def card(rows: Sequence[Labelled], seed: int = 1) -> str:
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--rows", type=Path, default=DATASET, help="labelled requests")
+    p.add_argument("--rows", type=Path, action="append", help="labelled requests, data/task_dataset.jsonl by default")
     p.add_argument("--corrections", type=Path, help="what `assistant corrections export` wrote")
     p.add_argument("--out", type=Path, default=PROCESSED)
     p.add_argument("--seed", type=int, default=1)
@@ -140,7 +140,7 @@ def main() -> None:
     p.add_argument("--json", action="store_true", help="print JSON")
     o = p.parse_args()
     try:
-        rows = read_labelled(o.rows)
+        rows = [row for path in o.rows or [DATASET] for row in read_labelled(path)]
         if o.card:
             print(card(rows, o.seed), end="")
             return
@@ -148,7 +148,7 @@ def main() -> None:
     except ValueError as e:
         p.error(str(e))
     if not rows and not good:
-        p.error(f"there are no labelled requests in {o.rows}")
+        p.error("there are no labelled requests in these files")
     train, validation = build(rows, good, o.out, o.seed)
     found = {"train": train, "validation": validation, "corrections": len(good), "refused": bad}
     if o.json:

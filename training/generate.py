@@ -98,7 +98,7 @@ def show(found: dict, console: Console) -> None:
 
 async def dry_run(o: argparse.Namespace, s: Settings, console: Console) -> None:
     """The first prompts, and an estimate."""
-    rows, random = read_labelled(o.out), Random(o.seed)
+    rows, random = [row for path in (*o.beside, o.out) for row in read_labelled(path)], Random(o.seed)
     coverage, prompts = Coverage(rows, o.total), []
     while want := coverage.next(o.per_call, random):
         prompts.append((want, prompt(want, [r for r in rows if cell(r) == want.cell], random)))
@@ -141,7 +141,7 @@ async def generate(o: argparse.Namespace, s: Settings, console: Console) -> Gene
 
             generator = Generator(
                 client, model, s.source, journal, o.out, o.review, HELD_OUT,
-                total=o.total, per_call=o.per_call, random=Random(o.seed), changed=changed,
+                total=o.total, per_call=o.per_call, random=Random(o.seed), beside=o.beside, changed=changed,
             )  # fmt: skip
             with bar:
                 work = asyncio.current_task()
@@ -176,6 +176,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--per-call", type=number, default=8, metavar="N", help="examples to ask for at once")
     p.add_argument("--seed", type=int, default=1, help="of what is asked")
     p.add_argument("--out", type=Path, default=DATASET, help="the data; rows that are there stay as they are")
+    p.add_argument("--beside", type=Path, action="append", default=[], help="other rows that count as there")
     p.add_argument("--review", type=Path, default=REVIEW, help="what a person should look at (training.review)")
     p.add_argument("--journal", type=Path, default=JOURNAL, help="what was paid for")
     p.add_argument("--recheck", action="store_true", help="look again at all answers, once the checks have changed")

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -44,17 +44,18 @@ class Generator:
 
     def __init__(
         self, client: OpenRouter, model: Model, source: Callable[[str], str], journal: Journal,
-        out: Path, review: Path, apart: Path, *, total: int, per_call: int, random: Random,
+        out: Path, review: Path, apart: Path, *, total: int, per_call: int, random: Random, beside: Sequence[Path] = (),
         changed: Callable[["Generator"], None] = lambda _: None,
         pause: Callable[[float, asyncio.Event], Awaitable[None]] = pause,
     ) -> None:  # fmt: skip
-        """`source` makes a `Labelled.source` of a model's name; `apart` are gold rows that nothing may be like.
+        """`source` makes a `Labelled.source` of a model's name; `apart` are gold rows that nothing may be like; rows of
+        `beside` count as there.
 
         Raises ValueError or OSError for files that cannot be read, `BadGold` for the last.
         """
         self.client, self.model, self.source, self.journal = client, model, source, journal
         self.out, self.review, self.per_call, self.random = out, review, per_call, random
-        self.rows = read_labelled(out)
+        self.rows = [row for path in (*beside, out) for row in read_labelled(path)]
         self.coverage = Coverage(self.rows, total)
         self.seen = Seen([*self.rows, *(d.row for d in read_doubts(review))])
         for row in read(apart) if apart.exists() else ():

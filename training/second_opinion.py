@@ -16,7 +16,7 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 from assistant.evidence import evidence
-from assistant.grammar import DAYPARTS, is_when
+from assistant.grammar import DAYPARTS, WEEKDAYS, is_when
 from assistant.messages import Entry, Rewrite
 from assistant.ranges import parse_range
 from assistant.recurrence import fields
@@ -29,9 +29,10 @@ from training.parsers import PARSERS, Found, NotInstalled, Parser
 
 ZONE = ZoneInfo("Europe/London")
 INSTANTS = tuple(
-    datetime(*at, tzinfo=ZONE) for at in ((2026, 3, 11, 10, 0), (2026, 6, 27, 6, 40), (2027, 10, 22, 13, 20))
+    datetime(*at, tzinfo=ZONE)
+    for at in ((2026, 3, 11, 10, 0), (2026, 6, 27, 6, 40), (2027, 10, 22, 11, 20), (2027, 2, 16, 7, 30))
 )
-"""A Wednesday, a Saturday and a Friday; early in the day or in its middle, and not at the end of a month."""
+"""A Wednesday, a Saturday, a Friday and a Tuesday; before noon, and not at the end of a month."""
 JUDGES = ("recognizers", "dateparser", "recurrent")
 """Of `PARSERS`, the best first. ctparse is left out: it takes English words for German days."""
 ENDS = {"UNTIL", "COUNT"}
@@ -111,8 +112,13 @@ def _agrees(parser: Parser, text: str, now: datetime, fits: list[Fits]) -> bool:
 
 
 def _times(row: Labelled, now: datetime) -> list[Fits]:
-    """What must be found in the request at `now`, in order; nothing if one of the times lies behind by then, or no
-    parser can judge it."""
+    """What must be found in the request at `now`, in order.
+
+    Nothing if one of the times lies behind by then, if no parser can judge it, or where opinions differ anyway: whether
+    "friday" said on a Friday is today.
+    """
+    if WEEKDAYS[now.weekday()] in row.output.split() and "every" not in row.output:
+        return []
     meant = understand(Rewrite(row.output, "", 1.0, 0.0), row.input, now, ZONE, Policy())
     whens = [e.when for e in meant.entries if e.when]
     fits: list[Fits] = []

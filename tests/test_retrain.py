@@ -1,0 +1,121 @@
+"""scripts/retrain.sh: the whole way from corrections to a promoted model, in a copy of this checkout."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.process import ROOT
+from training.converter import CACHE
+
+STEPS = ("base", "untrained", "corrections", "data", "train", "export", "evaluate", "promote", "check")
+"""Of the smoke test, but for `generate`, which it skips."""
+
+
+def copy_of_checkout(folder: Path) -> Path:
+    """What git has and would have of this checkout, as a repository of its own."""
+    git = ["git", "-C", str(ROOT)]
+    names = subprocess.run([*git, "ls-files", "-coz", "--exclude-standard"], check=True, capture_output=True).stdout
+    for name in names.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    for command in (["init", "-q"], ["add", "-A"],
+                    ["-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "all"]):  # fmt: skip
+        subprocess.run(["git", "-C", str(folder), *command], check=True)
+    if CACHE.is_dir():  # llama.cpp's converter need not be fetched again
+        shutil.copytree(CACHE, folder / "training" / "runs" / "cache")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    return copy_of_checkout(tmp_path_factory.mktemp("retrain") / "checkout")
+
+
+class Retraining:
+    """scripts/retrain.sh in a process group of its own, so that all of it can be killed at once."""
+
+    def __init__(self, checkout: Path, *options: str) -> None:
+        self.said = ""
+        self.process = subprocess.Popen(
+            ["scripts/retrain.sh", *options], cwd=checkout, env=os.environ | {"PYTHON": sys.executable}, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def until(self, word: str) -> None:
+        """Reads what it says up to a word."""
+        while not self.said.endswith(word):
+            letter = self.process.stdout.read(1)
+            assert letter, self.said
+            self.said += letter
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process.stdout.close()
+
+    def end(self) -> str:
+        """Waits for its end; all that it said."""
+        self.said += self.process.communicate(timeout=900)[0]
+        return self.said
+
+
+def run(checkout: Path, *options: str) -> tuple[int, str]:
+    retraining = Retraining(checkout, *options)
+    said = retraining.end()
+    return retraining.process.returncode, said
+
+
+def smoke_killed_in(checkout: Path, *steps: str) -> str:
+    """The smoke test, killed with -9 as it comes to each of some steps and started again; what the last start said."""
+    for step in steps:
+        retraining = Retraining(checkout, "--smoke")
+        retraining.until(f"\n{step.ljust(12)}")
+        retraining.kill()
+    status, said = run(checkout, "--smoke")
+    assert status == 0, said
+    for step in STEPS[: STEPS.index(steps[-1])] if steps else ():
+        assert f"\n{step.ljust(12)}done before\n" in said, "it goes on where it was"
+    return said
+
+
+def test_killed_as_it_trains_it_ends_all_the_same_with_a_better_model_in_use(checkout):
+    said = smoke_killed_in(checkout, "train")
+    name = (checkout / "training" / "runs" / "retrain-smoke" / "name").read_text().strip()
+    assert f"{name} is promoted" in said
+    assert "it answered, rolled back the untrained one did, promoted again it did" in said
+    assert "\nbetter: +" in said and "all right, of" in said, "the table before and after"
+    status = subprocess.run(["git", "-C", str(checkout), "status", "--porcelain"], capture_output=True, text=True)
+    assert status.stdout == "", "nothing in the checkout changed"
+    assert sorted(p.name for p in (checkout / "models").iterdir()) == ["small"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        pytest.param(["--bases", "small"], "--bases is no option", id="a slip of the pen"),
+        pytest.param(["--base"], "--base wants a value", id="a value left out"),
+        pytest.param(["--skip", "train"], "--skip takes corrections, generate or promote", id="what cannot be left out"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_done(checkout, options, sentence):
+    status, said = run(checkout, *options)
+    assert status == 2 and sentence in said
+
+
+def test_help_shows_the_ways_to_call_it(checkout):
+    status, said = run(checkout, "--help")
+    assert status == 0 and "scripts/retrain.sh --base phi-2" in said and "set -euo" not in said
+
+
+def test_a_base_that_is_not_there_fails_at_its_step_and_says_how_to_go_on(checkout, tmp_path):
+    data = ["--data", str(tmp_path / "reminders")]
+    status, said = run(checkout, "--base", "no/such-model", "--skip", "generate", *data)
+    assert status == 1 and "\ntrain       failed (exit status 2)" in said
+    assert "The base model no/such-model cannot be had" in said
+    assert "Run the same command again when that is put right" in said
