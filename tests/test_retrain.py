@@ -43,7 +43,8 @@ class Retraining:
     def __init__(self, checkout: Path, *options: str) -> None:
         self.said = ""
         self.process = subprocess.Popen(
-            ["scripts/retrain.sh", *options], cwd=checkout, env=os.environ | {"PYTHON": sys.executable}, text=True,
+            ["scripts/retrain.sh", *options], cwd=checkout, text=True,
+            env=os.environ | {"PYTHON": sys.executable, "HF_HUB_OFFLINE": "1"},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 
