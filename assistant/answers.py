@@ -59,10 +59,13 @@ def is_all(text: str) -> bool:
     return _is(_ALL, text, before=f"{_FILL}|{_YES}")
 
 
+_AGAINST = re.compile(r"(?:not|don't|dont|do not|never)\b")
+
+
 def after_no(text: str) -> str:
-    """What follows a "no" ("no, at six"); empty if there is no "no" or nothing more."""
+    """What follows a "no" ("no, at six"); empty if there is no "no", nothing more, or another no ("no, not at six")."""
     first, _, rest = text.strip().partition(" ")
-    return rest.strip() if _said(first) in ("no", "nope", "nah") else ""
+    return rest.strip() if _said(first) in ("no", "nope", "nah") and not _AGAINST.match(_said(rest)) else ""
 
 
 def pick(answer: str, offered: Sequence[Reminder], now: datetime) -> Reminder | None:

@@ -14,12 +14,12 @@ from assistant import replies
 from assistant.actions import act, at_time, needs_time
 from assistant.answers import after_no, hear_time, is_all, is_no, is_request, is_yes, pick, says_when
 from assistant.clock import Clock
-from assistant.corrections import Corrections, Why, merged, other_days
+from assistant.corrections import Corrections, Why, merged, other_days, retimed
 from assistant.dates import Here
 from assistant.dialogue import Confirm, Dialogue, Question, To, When, Which, missing
 from assistant.errors import BadRequest, BadWhen, NotFound, PastTime
 from assistant.hindsight import JUST_NOW, Heard, Hindsight
-from assistant.meant import corrected_time
+from assistant.meant import corrected_time, counted
 from assistant.messages import Entry, Reminder, Reply, Request, Target, Understanding
 from assistant.store import NewReminder, Store
 from assistant.targets import Match, content, find, is_bare
@@ -76,6 +76,7 @@ class Conversation:
             return None
         if not (time := corrected_time(text, reminder.task)):
             return None
+        time = counted(time, reminder.when)
         answered, u = await hear_time(time, reminder.task, turn.mean, turn.read, shift=True)
         if not answered:
             return None
@@ -116,6 +117,7 @@ class Conversation:
         ready, without = [e for e in entries if e.due and not e.past], missing(tuple(entries))
         said, question = [], When(without) if without else None
         u = replace(u, kind="create" if ready else "needs_time", entries=tuple(entries))
+        should = self._should(heard, u, why) if asked else u.rewrite
         with self.store.transaction():
             made = self.store.add_reminders(turn.request.id, [self._new(e) for e in ready])
             if made:
@@ -124,14 +126,21 @@ class Conversation:
                 said.append(self._asked(question))
             self._settle(turn, " ".join(said), u, question)
             if asked and not question:
-                self.hindsight.propose(heard, u.rewrite, why)
+                self.hindsight.propose(heard, should, why)
             elif made and not question:
                 self.hindsight.reworded(channel, u.rewrite)
         if made and not turn.resumed:
-            self.hindsight.made(channel, heard, made)
+            self.hindsight.made(channel, heard, made, should)
         if made:
             self._changed()
         return self._tell(turn, " ".join(said), u, made, question)
+
+    def _should(self, heard: Heard, u: Understanding, why: Why) -> str:
+        """What a request should have become: its time put right leaves the half of the day open if that was."""
+        entry = u.entries[0]
+        if why == "confirmed" or not (entry.when and entry.due):
+            return u.rewrite
+        return retimed(heard.rewrite, entry.when, entry.due.astimezone(self.tz)) or u.rewrite
 
     def _new(self, e: Entry) -> NewReminder:
         wall = e.due.astimezone(self.tz).replace(tzinfo=None, fold=0)
@@ -225,10 +234,13 @@ class Conversation:
             case Confirm(understanding=asked):
                 if is_yes(text):
                     return self._create(turn, asked, asked.entries, question)
-                if len(asked.entries) == 1 and (instead := after_no(text)):
-                    answered, u = await hear_time(instead, asked.entries[0].task, turn.mean, turn.read)
+                first = asked.entries[0]
+                instead = corrected_time(text, first.task or "") or after_no(text)
+                if len(asked.entries) == 1 and instead:
+                    instead = counted(instead, first.when) if first.when else instead
+                    answered, u = await hear_time(instead, first.task, turn.mean, turn.read)
                     if answered:
-                        u = _timed(_at_day_of(asked.entries[0], u, turn.read), text, asked.entries[0])
+                        u = _timed(_at_day_of(first, u, turn.read), text, first)
                         return self._create(turn, u, u.entries, question, "meant")
                 u = await turn.mean(text)
             case Which(understanding=asked, offered=offered, every=every):
@@ -354,5 +366,5 @@ def _at_day_of(asked: Entry, answer: Understanding, read: Callable[[str], Unders
     entry = answer.entries[0]
     if not (asked.when and entry.when and entry.due):
         return answer
-    resolved = read(merged(asked.when, entry.when, entry.due))
+    resolved = read(merged(asked.when, entry.when, entry.due, exact=True))
     return replace(answer, entries=resolved.entries) if resolved and not resolved.entries[0].past else answer

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Literal
 
 from assistant.database import Database, to_instant, to_text
-from assistant.decoding import obstacle
+from assistant.decoding import THE_END, obstacle
 from assistant.errors import AssistantError, BadWhen, NotFound, Unteachable
 from assistant.grammar import WEEKDAYS
 from assistant.moves import is_time, retime
@@ -149,6 +149,8 @@ def teachable(text: str, rewrite: str) -> str:
     lines = [_line(fold(normalise(line)), said) for line in rewrite.split("\n") if line.strip()]
     should = "\n".join(lines)
     if word := obstacle(should, said):
+        if word == THE_END:
+            raise Unteachable('Say what it should become, to its end, as in "call mum | tomorrow 17:00".')
         raise Unteachable(
             f'"{word[:40]}" cannot be written for "{text[:80]}": give words, numbers and days that were said,'
             ' as in "call mum | tomorrow 17:00".'
@@ -186,9 +188,10 @@ def retimed(rewrite: str, when: str, due: datetime) -> str | None:
     return join(task, merged(old, when, due))
 
 
-def merged(old: str, new: str, due: datetime) -> str:
+def merged(old: str, new: str, due: datetime, exact: bool = False) -> str:
     """A When sentence put right by another. What the new one does not say stays: a clock time keeps the day, a day the
-    clock time, and whether the half of the day was said is as it was; `due` tells which half it is.
+    clock time, and whether the half of the day was said is as it was; `due` tells which half it is. `exact`: a half
+    that is said now counts, as for what is to ring.
     """
     if not old:
         return new
@@ -196,7 +199,7 @@ def merged(old: str, new: str, due: datetime) -> str:
     time = _clock_of(was)
     match now:
         case Point(date=(), time=said):
-            said = _as_said(said, time, due)
+            said = _as_said(said, time, due, exact)
             if isinstance(was, Repetition):
                 return retime(old, said)
             if isinstance(was, Delay) and was.span[0][1] in CLOCK_UNITS:
@@ -208,7 +211,7 @@ def merged(old: str, new: str, due: datetime) -> str:
                 return other_days(old, new) or new
             return f"{new} {time}" if time else new
         case Point(date=date, time=str(said)):
-            return " ".join([*date, _as_said(said, time, due)])
+            return " ".join([*date, _as_said(said, time, due, exact)])
         case Repetition(times=(), start=None, unit=unit) if time and unit not in CLOCK_UNITS:
             return retime(new, time)
     return new
@@ -230,8 +233,8 @@ def _clock_of(said: Point | Delay | Repetition) -> str | None:
     return said.time
 
 
-def _as_said(time: str, like: str | None, due: datetime) -> str:
-    """A clock time with its half of the day said or left open as in `like`."""
-    if ":" not in time or ":" not in (like or ""):
+def _as_said(time: str, like: str | None, due: datetime, exact: bool) -> str:
+    """A clock time with its half of the day said or left open as in `like`; `exact`: said if either says it."""
+    if ":" not in time or ":" not in (like or "") or (exact and like.endswith("?")):
         return time
     return f"{due.hour % 12 or 12}:{due.minute:02}?" if like.endswith("?") else f"{due:%H:%M}"

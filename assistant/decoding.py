@@ -18,6 +18,7 @@ Trie = dict
 """Token id -> Trie; under END the words that end here."""
 END = -1
 MAX_TASK_WORDS = 40
+THE_END = "the end"
 BARRED_SETS = 256
 """For so many sets of barred terminals it is remembered from where a rewrite can be ended."""
 State = tuple[int, int]
@@ -183,7 +184,7 @@ def _bytes() -> Vocabulary:
 
 def obstacle(rewrite: str, words: list[str]) -> str | None:
     """The first word of `rewrite` that no model could write for a request of these folded words; None if all of it can
-    be written. At a rewrite that may not end where it does, that is "the end"."""
+    be written. At a rewrite that may not end where it does, that is `THE_END`."""
     vocabulary = _bytes()
     constraint = Constraint(vocabulary, words)
     for word in rewrite.replace("\n", f" {NEWLINE} ").split(" "):
@@ -191,4 +192,4 @@ def obstacle(rewrite: str, words: list[str]) -> str | None:
             if token not in constraint.allowed:
                 return word
             constraint.take(token)
-    return None if vocabulary.end in constraint.allowed else "the end"
+    return None if vocabulary.end in constraint.allowed else THE_END

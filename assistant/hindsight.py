@@ -64,18 +64,21 @@ class Hindsight:
 
     # What is remembered, after the commit
 
-    def made(self, channel: str, heard: Heard, reminders: Sequence[Reminder]) -> None:
-        """A request has set these."""
+    def made(self, channel: str, heard: Heard, reminders: Sequence[Reminder], rewrite: str) -> None:
+        """A request has set these, as `rewrite` if that has been put right before."""
         now = self._clock.now()
-        self._doubts = {c: d for c, d in self._doubts.items() if c != channel and now - d[1] <= REWORDED}
+        self._doubts.pop(channel, None)
         self._made = {id: m for id, m in self._made.items() if now - m.at <= JUST_NOW}
+        self._last = {c: id for c, id in self._last.items() if id in self._made}
         if len(reminders) == 1:
             id = reminders[0].id
-            self._made[id] = Made(heard, channel, id, heard.rewrite, now)
+            self._made[id] = Made(heard, channel, id, rewrite, now)
 
     def doubt(self, channel: str, heard: Heard) -> None:
         """Nothing was made of a request, or not what was meant: it may be said again in other words."""
-        self._doubts[channel] = heard, self._clock.now()
+        now = self._clock.now()
+        self._doubts = {c: d for c, d in self._doubts.items() if now - d[1] <= REWORDED}
+        self._doubts[channel] = heard, now
 
     def cancelled(self, reminders: Iterable[int]) -> None:
         """These were cancelled: if just set, the request is taken back."""
@@ -89,7 +92,7 @@ class Hindsight:
         if kind == "list":
             return
         self._last.pop(channel, None)
-        if kind in ("create", "move") and len(reminders) == 1 and not question:
+        if kind in ("create", "move") and len(reminders) == 1 and not question and reminders[0].id in self._made:
             self._last[channel] = reminders[0].id
 
     def just_made(self, channel: str) -> int | None:

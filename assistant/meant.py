@@ -8,7 +8,9 @@ import re
 
 from assistant.answers import SHORT, is_no
 from assistant.evidence import evidence
-from assistant.spoken import numbers, pieces
+from assistant.grammar import WEEKDAYS
+from assistant.spoken import NTH, numbers, pieces
+from assistant.syntax import CLOCK_UNITS, Delay, Repetition, read_when
 from assistant.targets import content, stem
 from assistant.words import model_text
 
@@ -18,8 +20,16 @@ _GLUE = frozenset(
     " last every each day days daily later earlier now st nd rd th instead please thanks".split()
 )
 """Words of times that are neither numbers nor names of days, months and units."""
+_POINTLESS = _GLUE - frozenset(
+    "today tomorrow tonight morning afternoon evening night midday lunchtime weekend day days daily now later earlier"
+    .split()
+)
+"""Those that say no time by themselves: "no, pm", "sorry, last"."""
+_THIS_ONE = re.compile(r"\b(?:this|that|the|next|last) one$")
 _AGAIN = frozenset(map(stem, "remind me reminder set alarm timer a an for wake up".split()))
 """What is said again with the time: "I said remind me at six"."""
+_DAYS = frozenset((*WEEKDAYS, "today", "tomorrow", "tonight"))
+_DAYPARTS = frozenset("morning noon midday afternoon evening night midnight".split())
 _FILL = "oh|um+|uh+|er+|hmm+|ah|well|wait|hang on|hold on|ok|okay"
 _NO = "no|nope|nah|sorry|oops|actually|that's wrong|that is wrong|wrong"
 _OPENING = re.compile(rf"((?:(?:{_FILL}|{_NO})(?: ,)? )*)(.*)")
@@ -61,6 +71,8 @@ def corrected_time(text: str, task: str) -> str:
     if not (opened or again or contrast) or is_no(text):
         return ""
     time = rest.replace(" ,", "")
+    if _THIS_ONE.search(time) or all(p in _POINTLESS for p in pieces(time.split())):
+        return ""
     return time if _is_time(time, task if paused else "", again=bool(again)) else ""
 
 
@@ -72,8 +84,17 @@ def _contrast(said: str) -> tuple[str, str] | None:
     spoken = said.split()
     half = len(spoken) // 2
     if spoken[:1] == ["not"] and len(spoken) % 2 and half:
-        return " ".join(spoken[half + 1 :]), " ".join(spoken[1 : half + 1])
+        old, new = spoken[1 : half + 1], spoken[half + 1 :]
+        if old != new and all(a == b or _alike(a, b) for a, b in zip(old, new)):  # "not at six" is no contrast
+            return " ".join(new), " ".join(old)
     return None
+
+
+def _alike(old: str, new: str) -> bool:
+    """Whether one may stand in the place of the other: two hours, two days, two parts of a day."""
+    if all(word in _DAYS for word in (old, new)) or all(word in _DAYPARTS for word in (old, new)):
+        return True
+    return all(any(0 < n <= 12 for here in numbers(pieces([word]))[:1] for n, _ in here) for word in (old, new))
 
 
 def _is_time(said: str, task: str, again: bool) -> bool:
@@ -84,3 +105,29 @@ def _is_time(said: str, task: str, again: bool) -> bool:
         stem(word) in own or all(p in _GLUE or any(numbers([p])) or evidence([p]).words for p in pieces([word]))
         for word in spoken
     )
+
+
+_NO_COUNT = frozenset(("a", "an", "o", "oh", "noon", "midday", "midnight", "ate", *NTH))
+"""Read as numbers, and not said for how many."""
+_COUNTED = re.compile(rf"(?:(in|for|every) )?(.+?)(?: ({'|'.join(CLOCK_UNITS)})s?)?")
+
+
+def counted(time: str, when: str) -> str:
+    """A number that puts `when` right, if that is a length of time: "six" for `in 5 minutes` is `in 6 minutes`, and no
+    clock time. Anything else stays as it is."""
+    match read_when(when):
+        case Delay(span=((_, unit),), time=None):
+            begin, before = "in", ("in", "for", None)
+        case Repetition(unit=unit, start=None, until=None, length=None) if unit in CLOCK_UNITS:
+            begin, before = "every", ("every", None)
+        case _:
+            return time
+    said = _COUNTED.fullmatch(" ".join(pieces(time.split())))
+    if said is None:
+        return time
+    opening, number, other = said.groups()
+    parts = number.split()
+    whole = [n for n, end in numbers(parts)[0] if end == len(parts)]
+    if opening not in before or not whole or not _NO_COUNT.isdisjoint(parts):
+        return time
+    return f"{begin} {whole[0]} {other or unit}{'s' * (whole[0] != 1)}"

@@ -146,7 +146,7 @@ def _facts(folder) -> dict[str, Any]:
 
     try:
         facts = json.loads((folder / "manifest.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return facts if isinstance(facts, dict) else {}
 
@@ -167,14 +167,18 @@ def _event(change: dict[str, Any]) -> str:
 def _tell(config, change, said: str, as_json: bool) -> None:
     """Say what has changed, and what the daemon on the same data folder makes of it."""
     running = _reload(config, change)
-    then = "The running assistant uses it now." if running else "It will be used at the next start."
+    then = {
+        True: "The running assistant uses it now.",
+        False: "It will be used at the next start.",
+        None: "The running assistant has not said yet whether it uses it.",
+    }[running]
     answer = {"model": change.name, "sha256": change.sha256, "changed": True, "forced": change.forced}
     _say(answer | {"running": running}, f"{said} {then}", as_json)
 
 
-def _reload(config, change) -> bool:
-    """Whether the daemon of this data folder uses the new model now; False if none runs. Raises `ModelError` with what
-    it says if it went back to the one before."""
+def _reload(config, change) -> bool | None:
+    """Whether the daemon of this data folder uses the new model now; False if none runs, None if it does not say in
+    time. Raises `ModelError` with what it says if it went back to the one before."""
     import os
 
     from assistant.client import Daemon
@@ -187,9 +191,12 @@ def _reload(config, change) -> bool:
         theirs = Daemon(host, port, HEALTH_SECONDS).call("GET", "/health").get("model_pointer")
         if not theirs or os.path.realpath(theirs) != os.path.realpath(found.pointer):
             return False
-        now = Daemon(host, port, LOAD_SECONDS).call("POST", "/model/reload")
     except NotRunning:
         return False
+    try:
+        now = Daemon(host, port, LOAD_SECONDS).call("POST", "/model/reload")
+    except NotRunning:  # it loads a big one, or has just stopped
+        return None
     if now["sha256"] == change.sha256:
         return True
     # It may have seen the pointer by itself before it was asked, and have said then what is wrong.

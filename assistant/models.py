@@ -74,7 +74,10 @@ def inspect(folder: Path) -> Manifest:
     file = folder / facts["file"]
     if file.name != facts["file"]:
         raise BadManifest(name, '"file" is not the name of a file in the folder')
-    size = file.stat().st_size if file.is_file() else 0
+    try:
+        size = file.stat().st_size if file.is_file() else 0
+    except OSError as e:
+        raise CorruptModel(name, _what(e)) from None
     if size != facts["bytes"]:
         raise IncompleteModel(name, file.name, size, facts["bytes"])
     if facts["prompt"] != PROMPT_VERSION:

@@ -8,8 +8,9 @@ with the program is in use:
     MODEL   {"name", "path", "sha256"}      `path` is null for the model that ships
     CHANGE  MODEL and {"at", "by": "promote" | "rollback" | "fallback", "reason", "forced", "evaluation"}
 
-`before` is what was in use before `current`, the latest last: promoting puts `current` on top of it, rolling back takes
-the top off, so that each rollback goes one further back. `history` is every change ever made, the latest last.
+`before` is what was in use before `current`, the latest last and each folder once: promoting puts `current` on top of
+it, rolling back takes the top off, so that each rollback goes one further back. `history` is every change ever made,
+the latest last.
 """
 
 import fcntl
@@ -171,7 +172,9 @@ class Models:
             if objection and reason is None:
                 raise NotPromoted(name, objection)
             change = self._change(new, "promote", reason, bool(objection), manifest.evaluation)
-            self._write(Pointer(new, (*pointer.before, pointer.current), (*pointer.history, change)))
+            # What stood in the same folder is gone, or is the new one itself.
+            before = tuple(used for used in (*pointer.before, pointer.current) if used.path != new.path)
+            self._write(Pointer(new, before, (*pointer.history, change)))
             return change
 
     def rollback(self) -> Change:

@@ -59,12 +59,16 @@ if [ -n "$smoke" ]; then
     export OMP_NUM_THREADS=1  # so small a model gains nothing by more
 fi
 run=training/runs/retrain-$short
-[ -n "$new" ] && rm -rf "$run"
-[ -e "$run/done/all" ] && rm -rf "$run"
-mkdir -p "$run/done"
-exec 9> "$run/lock"
+mkdir -p training/runs
+exec 9> "$run.lock"
 "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null \
     || { echo "scripts/retrain.sh: another retraining works in $run: wait for it." >&2; exit 1; }
+rm -rf "$run.old"
+if [ -d "$run" ] && { [ -n "$new" ] || [ -e "$run/done/all" ]; }; then
+    mv "$run" "$run.old"  # at once, so that no half of it is gone on with
+    rm -rf "$run.old"
+fi
+mkdir -p "$run/done"
 
 # step NAME COMMAND...: runs it unless it was done before; what it prints goes to a log, its progress to the terminal.
 step() {
@@ -97,6 +101,8 @@ generate() {
     grep -q '^OPENROUTER_API_KEY=.' .env 2>/dev/null || [ -n "${OPENROUTER_API_KEY:-}" ] \
         || { echo "no OPENROUTER_API_KEY is set: nothing is generated"; return; }
     "$PYTHON" -m training.generate --beside "$rows" --out data/generated/rows.jsonl --total "$total"
+    mkdir -p data/generated
+    touch data/generated/rows.jsonl  # perhaps nothing came
     echo "$(wc -l < data/generated/rows.jsonl | tr -d ' ') rows generated so far"
 }
 
@@ -110,7 +116,7 @@ build_data() {
 train() {
     if [ "$base" = small ]; then
         # From the model in use if it is of this kind, else from the one that ships.
-        [ -e "$run/init" ] || "$PYTHON" -m training.warm_start > "$run/init"
+        [ -s "$run/init" ] || "$PYTHON" -m training.warm_start > "$run/init"
         "$PYTHON" -m training.pretrain --run "$run/train" --init "$(cat "$run/init")" --steps "$steps" --rate 6e-4 \
             --fall 1.0 --extra "$run/data/train.jsonl" --checkpoint-every 50
         tail -n 1 "$run/train/log.jsonl"
@@ -135,11 +141,13 @@ evaluate() {
 }
 
 promote() {
-    if "$PYTHON" -m training.side_by_side --is-ahead "$models/$name"; then
-        assistant models promote "$name"
-    else
-        echo "the new model is no better: the one in use stays"
-    fi
+    local ahead=0
+    "$PYTHON" -m training.side_by_side --is-ahead "$models/$name" || ahead=$?
+    case $ahead in
+        0) assistant models promote "$name" ;;
+        4) echo "the new model is no better: the one in use stays" ;;
+        *) return 1 ;;
+    esac
 }
 
 # The smoke test has everything of its own: a base, its untrained export as the model in use, data, a running assistant.
@@ -185,7 +193,9 @@ if found != sys.argv[2]: sys.exit(f"{found} answers, and not {sys.argv[2]}")' "$
 }
 
 back_and_forth() {
+    [ ! -e "$run/back" ] || assistant models promote "$name"  # it was killed in between
     answered_by "$name"
+    touch "$run/back"
     assistant models rollback
     answered_by untrained
     assistant models promote "$name"
@@ -196,13 +206,13 @@ back_and_forth() {
 if [ -n "$smoke" ]; then
     export ASSISTANT_MODEL__DIR=$run/models ASSISTANT_DATA__DIR=$run/reminders ASSISTANT_NOTIFY__USE=log
     unset ASSISTANT_CONFIG ASSISTANT_MODEL__PATH
-    [ -e "$run/port" ] || "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' > "$run/port"
+    [ -s "$run/port" ] || "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' > "$run/port"
     ASSISTANT_HTTP__PORT=$(cat "$run/port")
     export ASSISTANT_HTTP__PORT
     mkdir -p "$run/models" "$run/reminders"
 fi
 models=$("$PYTHON" -c 'from assistant.config import load; print(load().model_dir)')
-if [ ! -e "$run/name" ]; then  # short-2026-11-24, or with a number behind it
+if [ ! -s "$run/name" ]; then  # short-2026-11-24, or with a number behind it
     name=$short-$(date +%Y-%m-%d) number=2
     while [ -e "$models/$name" ]; do name=$short-$(date +%Y-%m-%d)-$number number=$((number + 1)); done
     echo "$name" > "$run/name"

@@ -1,6 +1,6 @@
-"""Long runs against the real daemon: killed at random instants, and fed with what no person would say.
+"""Long runs: a daemon killed at random instants and fed with what nobody would say; a retraining killed in each step.
 
-    scripts/soak                    # 100 kills and 1,000 hostile requests
+    scripts/soak                    # 100 kills, 1,000 hostile requests, 9 steps
     scripts/soak --kills 500 --seed 7
 
 Prints what it found and exits with 1 if anything was lost, doubled or answered badly.
@@ -19,6 +19,7 @@ from random import Random
 from time import monotonic, sleep
 
 from tests.process import ASSISTANT, Daemon
+from tests.retraining import STEPS, copy_of_checkout, smoke_killed_in
 
 
 @dataclass
@@ -234,7 +235,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--hostile", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--no-retraining", action="store_true", help="leave the retraining out")
     options = parser.parse_args()
+    if not options.no_retraining:
+        with tempfile.TemporaryDirectory() as folder:
+            smoke_killed_in(copy_of_checkout(Path(folder)), *STEPS)  # raises if it does not end well
+        print(f"a retraining killed in each of {len(STEPS)} steps: it went on and ended with a better model in use")
     with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
         tally = kills(options.kills, options.seed, Path(a))
         faults = hostile(options.hostile, options.seed, Path(b))

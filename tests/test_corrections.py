@@ -16,7 +16,7 @@ from assistant.corrections import Corrections, correction_json, merged, retimed,
 from assistant.decoding import obstacle
 from assistant.errors import AssistantError, NotFound, Unteachable
 from assistant.local import LlamaRewriter
-from assistant.meant import corrected_time
+from assistant.meant import corrected_time, counted
 from assistant.migrations import _1_remember
 from assistant.store import Store
 from assistant.words import normalise, words
@@ -73,6 +73,9 @@ def corrections(tmp_path):
         pytest.param("not five but six", "six", id="not that but this"),
         pytest.param("not five six", "six", id="not that, this, without a pause"),
         pytest.param("not at five, at six", "at six", id="not at that, at this"),
+        pytest.param("not 5pm 6pm", "6pm", id="not that, this, with the half of the day"),
+        pytest.param("not half five half six", "half six", id="not that, this, in more words"),
+        pytest.param("not today tomorrow", "tomorrow", id="not that day, this day"),
         pytest.param("sorry, half past six", "half past six", id="sorry"),
         pytest.param("wait no six", "six", id="wait, no"),
         pytest.param("no it's at six", "at six", id="no, it's"),
@@ -99,10 +102,39 @@ def test_a_correction_of_a_time_is_told_from_a_request(said, time):
         "no meeting tomorrow", "no call mum at six", "actually remind me to call dad at six", "remind me at six, not five",
         "no the dentist, not the doctor", "no, call dad, not mum", "no, I'm busy at six", "no later than six", "cancel that",
         "no more", "I meant", "not", "no,", "...", "", "no, " + "six " * 20,
+        "not at six", "no, not at six", "not 6 pm", "not on friday", "not tomorrow morning", "not this evening",
+        "not five thirty", "not um six", "not this one", "no, this one", "no, pm", "sorry, last", "actually please",
     ],
 )  # fmt: skip
 def test_a_request_is_not_taken_for_a_correction(said):
     assert corrected_time(said, "call mum") == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "when", "meant"),
+    [
+        ("six", "in 5 minutes", "in 6 minutes"),
+        ("for twenty five", "in 5 minutes", "in 25 minutes"),
+        ("one", "in 2 hours", "in 1 hour"),
+        ("three", "in 2 days", "in 3 days"),
+        ("30", "every 20 minutes", "every 30 minutes"),
+        ("30 seconds", "every 20 minutes", "every 30 seconds"),
+        *((said, "in 5 minutes", said) for said in ("at six", "six pm", "noon", "5th", "6:30", "an hour", "please")),
+        ("six", "tomorrow 5:00?", "six"),
+        ("six", "every day 07:00", "six"),
+        ("two", "in 3 days 06:00", "two"),
+        ("10", "in 1 hour 30 minutes", "10"),
+        ("in 30 minutes", "every 20 minutes", "in 30 minutes"),
+    ],
+)
+def test_a_number_puts_a_length_of_time_right_and_is_no_clock_time_then(said, when, meant):
+    assert counted(said, when) == meant
+
+
+async def test_a_timer_for_so_many_minutes_is_put_right_by_a_number(home):
+    await home.hear("set a timer for five minutes", "timer | in 5 minutes")
+    home.rewriter.answers["six"] = home.rewriter.answers["remind me six"] = "| 6:00?"
+    assert (await home.say("no, six")).text == "OK: timer, today at 10:06."
 
 
 async def test_the_time_of_what_was_just_set_is_put_right(home):
@@ -312,6 +344,53 @@ async def test_no_with_another_time_puts_right_what_was_asked_about_and_keeps_it
         ("mum tomorrow at quarter to six", "mum | tomorrow 6:15?", "mum | tomorrow 5:45?", "meant")]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("answer", "then", "rings"),
+    [
+        ("no, 7pm", "| 19:00", "mum Thu 12 19:00"),
+        ("no, 8pm", "| 20:00", "mum Thu 12 20:00"),
+        ("no, eight", "| 8:00?", "mum Thu 12 08:00"),
+        ("not seven, eight", "| 8:00?", "mum Thu 12 08:00"),
+        ("sorry, 8pm", "| 20:00", "mum Thu 12 20:00"),
+    ],
+)
+async def test_the_half_of_the_day_that_is_said_then_counts_and_teaches_nothing(home, answer, then, rings):
+    home.rewriter.confidence = 0.3
+    assert (await home.hear("mum tomorrow at seven", "mum | tomorrow 7:00?")).kind == "confirm"
+    for time in ("7pm", "8pm", "eight"):
+        home.rewriter.answers[time] = home.rewriter.answers[f"remind me {time}"] = then
+    await home.say(answer)
+    assert home.times() == {rings}
+    assert home.corrections.in_state() == []
+
+
+async def test_a_correction_after_that_goes_on_from_it(home):
+    home.rewriter.confidence = 0.3
+    await home.hear("mum tomorrow or friday at quarter to six", "mum | tomorrow 6:15?")
+    home.rewriter.answers["at 5:45"] = "| 5:45?"
+    await home.say("no, at 5:45")
+    await home.say("no, friday")
+    assert [p[2] for p in home.proposals()] == ["mum | friday 5:45?"]
+    assert home.times() == {"mum Fri 13 17:45"}
+
+
+async def test_no_not_then_is_no_time(home):
+    home.rewriter.confidence = 0.3
+    await home.hear("mum tomorrow at seven", "mum | tomorrow 7:00?")
+    home.rewriter.answers["not tomorrow"] = home.rewriter.answers["remind me not tomorrow"] = "| tomorrow"
+    assert (await home.say("no, not tomorrow")).question
+    assert home.times() == set()
+
+
+async def test_channels_that_have_fallen_silent_are_forgotten(home):
+    for n in range(20):
+        await home.hear(MUM, "call mum | 5:00?", channel=f"set {n}")
+        await home.hear(NUDGE, "/other", channel=f"other {n}")
+        home.clock.pass_by(minutes=11)
+    hindsight = home.pipeline._conversation.hindsight
+    assert max(map(len, (hindsight._made, hindsight._last, hindsight._doubts))) == 1
+
+
 @pytest.mark.parametrize("first", ["no", None], ids=["after a no", "at once"])
 async def test_other_words_for_what_was_asked_about_are_what_it_should_have_become(home, first):
     home.rewriter.confidence = 0.3
@@ -402,7 +481,7 @@ def test_what_a_model_could_write_can_be_taught(text, rewrite, kept):
         pytest.param("call mum at 6", "call mum | 7:00?", '"7:00?" cannot be written', id="an hour that was not said"),
         pytest.param("call mum", "call mum | friday", '"friday" cannot be written', id="a day that was not said"),
         pytest.param("call mum", "/ring mum", '"/ring" cannot be written', id="a command that is none"),
-        pytest.param("call mum", " \n ", "cannot be written", id="nothing"),
+        pytest.param("call mum", " \n ", "to its end", id="nothing"),
         pytest.param("call mum | 6", "call mum | 6:00?", 'with a "|"', id="a bar in the request"),
     ],
 )

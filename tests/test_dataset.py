@@ -37,6 +37,19 @@ def test_requests_that_are_nearly_the_same_stand_together_whatever_their_groups(
     assert [len(g) for g in groups_of(twins)] == [3]
 
 
+def test_what_is_nearly_the_same_as_two_others_keeps_both_with_it():
+    said = "alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo"
+    wordings = [row(f"{said} {end}", "alpha |") for end in ("mike", "lima please", "lima")]
+    assert [len(g) for g in groups_of(wordings)] == [3]
+
+
+def test_more_rows_leave_the_others_on_their_side():
+    """A model may begin with one that was trained on fewer; it is validated with what that has not seen either."""
+    new = [row(f"boomerang thing{n} on part{n}", f"thing{n} on part{n} |", source="correction") for n in range(20)]
+    before, after = ({r.input for r in split(rows)[1]} for rows in (ROWS, [*new[:10], *ROWS, *new[10:]]))
+    assert len(before - after) <= 2 and len({r.input for r in ROWS} & after - before) <= 2
+
+
 def test_a_fifth_of_every_kind_is_for_validation():
     rows = [row(f"remind me to see number {n}x{n}y{n}z", f"see number {n}x{n}y{n}z |") for n in range(100)]
     rows += [row(f"cancel thing{n} of{n} mine{n}", f"/cancel thing{n}") for n in range(50)]

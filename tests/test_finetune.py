@@ -15,7 +15,7 @@ from assistant.local import LlamaModel
 from assistant.models import verify
 from training import converter, merge, parity
 from training.converter import CACHE, ConversionFailed, NoConverter, convert
-from training.finetune import BadBase, BadData, Recipe, encode, finetune, last_checkpoint
+from training.finetune import BadBase, BadData, Recipe, choose_device, encode, finetune, last_checkpoint
 from training.labelled import Labelled, read_labelled, write_labelled
 from training.parity import PROMPTS, NotTheSame, agreement, read_merged, require
 from training.tiny_phi import make
@@ -89,11 +89,17 @@ def log_of(run: Path) -> list[dict]:
 
 class TestFineTuning:
     def test_the_weights_are_four_bits_and_only_adapters_are_trained(self, run):
-        assert json.loads((run / "recipe.json").read_text())["four_bit"]
+        assert json.loads((run / "recipe.json").read_text())["four_bit"] is choose_device().four_bit
         adapters = json.loads((run / "best" / "adapter_config.json").read_text())
         assert (adapters["r"], adapters["lora_alpha"]) == (8, 16)
         assert set(adapters["target_modules"]) == {"q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"}
         assert json.loads((run / "done.json").read_text())["trainable"] < 100_000
+
+    def test_adapters_are_float32_as_the_gradient_scaler_of_float16_wants_them(self, run):
+        from safetensors.numpy import load_file
+
+        adapters = load_file(run / "best" / "adapter_model.safetensors")
+        assert {weight.dtype.name for weight in adapters.values()} == {"float32"}
 
     def test_each_epoch_ends_with_a_validation_loss_and_it_falls(self, run):
         losses = [row["eval_loss"] for row in log_of(run) if "eval_loss" in row]
@@ -190,6 +196,23 @@ class TestConversion:
         wrong = [parity.Reading((r.tokens[0], r.tokens[1] + 1, *r.tokens[2:]), r.likeliest) for r in readings]
         with pytest.raises(NotTheSame, match="in other tokens"):
             agreement(full, wrong)
+
+    def test_killed_as_it_clears_up_it_ends_all_the_same_when_it_is_started_again(self, base, run, tmp_path, monkeypatch):
+        copy, out = tmp_path / "run", tmp_path / "tiny"
+        shutil.copytree(run, copy)
+
+        def killed(folder, *_, **__):
+            for weights in Path(folder).rglob("*.safetensors"):
+                weights.unlink()
+                raise InterruptedError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(merge.shutil, "rmtree", killed)
+            with pytest.raises(InterruptedError):
+                merge.build(str(base), copy, out)
+        merge.build(str(base), copy, out)
+        verify(out)
+        assert not list(copy.glob("merged*"))
 
     def test_a_refused_model_leaves_nothing_behind(self, base, tmp_path, monkeypatch):
         monkeypatch.setitem(parity.LEAST, "Q4_K_M", 1.01)

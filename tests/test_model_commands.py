@@ -8,6 +8,9 @@ import subprocess
 import aiohttp
 import pytest
 
+from assistant.client import Daemon as Client
+from assistant.errors import NotRunning
+from assistant.model_commands import promote
 from assistant.pointer import Models
 from tests.conftest import MODEL
 from tests.model_folders import break_byte, candidate, evaluation, sha256
@@ -258,6 +261,22 @@ def test_where_the_running_assistant_cannot_load_it_the_command_says_so_and_all_
         assert in_use(daemon) == "small"
     assert models.read().current.name == "small"
     assert [c.by for c in models.read().history] == ["promote", "fallback"]
+
+
+def test_a_running_assistant_that_takes_long_to_load_it_is_not_passed_for_one_that_does_not_run(models, monkeypatch, capsys):
+    def call(self, method, path, *_):
+        if path == "/model/reload":
+            raise NotRunning("It did not answer within 60 seconds.")
+        return {"model_pointer": str(models.pointer)}
+
+    monkeypatch.setattr(Client, "call", call)
+    promote("fresh", None)
+    assert capsys.readouterr().out == "fresh is promoted. The running assistant has not said yet whether it uses it.\n"
+
+
+def test_list_shows_a_manifest_of_endless_depth(models):
+    (models.folder / "half" / "manifest.json").write_text("[" * 100_000)
+    assert "not JSON" in run("list")
 
 
 def test_a_daemon_of_other_data_is_left_alone(models, tmp_path):

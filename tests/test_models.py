@@ -66,6 +66,7 @@ BROKEN = {
     "a size that is a word": (lambda f: note(f, bytes="many"), BadManifest, '"bytes" is wrong'),
     "a file elsewhere": (lambda f: note(f, file="../small/model-q8_0.gguf"), BadManifest, "in the folder"),
     "no file": (lambda f: gguf(f).unlink(), IncompleteModel, "0 of"),
+    "a file that cannot be looked at": (lambda f: note(f, file="x" * 300), CorruptModel, "too long"),
     "half of the file": (lambda f: os.truncate(gguf(f), 3_000_000), IncompleteModel, "3000000 of 6378272 bytes"),
     "a flipped bit": (break_byte, CorruptModel, "SHA-256"),
     "another prompt": (lambda f: note(f, prompt=2), OtherPrompt, "version 2"),
@@ -248,6 +249,7 @@ def test_one_that_was_trained_again_in_its_place_is_another(models):
     shutil.rmtree(folder)
     shutil.copytree(candidate(models.folder.parent, "again"), folder)
     assert models.promote("fresh", "trained again") is not None
+    assert models.rollback().name == "small", "what it took the place of is gone"
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../small", "/etc", "fresh/", "a\nb"])

@@ -1,7 +1,6 @@
 """training/fine_tuning_colab.ipynb: its cells, run in order as they stand, retrain, resume and bring a model home.
 
-SLOW: `smoked` runs the whole of `scripts/retrain.sh --smoke` through the notebook, with one epoch instead of three: some
-two minutes on two cores.
+SLOW: `smoked` runs the whole of `scripts/retrain.sh --smoke` through the notebook, a minute or two.
 """
 
 import ast
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from assistant.models import verify
+from tests.retraining import copy_of_checkout
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "training" / "fine_tuning_colab.ipynb"
@@ -32,18 +32,6 @@ for name, cell in json.load(sys.stdin).items():
         exec(compile(cell, name, "exec"), shared)
 """
 """Runs every cell twice: the second time it must find all done and change nothing."""
-
-
-def copy_of_the_checkout(folder: Path) -> Path:
-    """The files that are tracked or will be, and the converter if it was fetched already."""
-    listed = subprocess.run(["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True)
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).exists():  # one that is about to go is still listed
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    if (cache := ROOT / "training/runs/cache").exists():
-        shutil.copytree(cache, folder / "training/runs/cache")
-    return folder
 
 
 def run_notebook(folder: Path, cells: dict[str, str] = CELLS, **variables: str) -> tuple[int, str]:
@@ -64,8 +52,8 @@ def run_notebook(folder: Path, cells: dict[str, str] = CELLS, **variables: str) 
 @pytest.fixture(scope="module")
 def smoked(tmp_path_factory) -> tuple[Path, str]:
     """A copy of the checkout in which the notebook was run from end to end, and what it said."""
-    checkout = copy_of_the_checkout(tmp_path_factory.mktemp("notebook"))
-    status, said = run_notebook(checkout / "training", RETRAIN_OPTIONS="--epochs 1")  # of three it learns no more
+    checkout = copy_of_checkout(tmp_path_factory.mktemp("notebook"))
+    status, said = run_notebook(checkout / "training")
     assert status == 0, said[-3000:]
     return checkout, said
 

@@ -127,6 +127,16 @@ class TestTheEvaluation:
         (tmp_path / "manifest.json").write_text(json.dumps(facts))
         assert is_ahead(tmp_path) is ahead
 
+    def test_a_model_that_was_not_compared_is_not_taken_for_one_that_is_no_better(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("sys.argv", ["side_by_side", "--is-ahead", str(tmp_path)])
+        facts = tmp_path / "manifest.json"
+        facts.write_text(json.dumps({"evaluation": {"difference": 0.0, "verdict": "same"}}))
+        with pytest.raises(SystemExit, match="4"):
+            main()
+        facts.write_text("{}")
+        with pytest.raises(KeyError):
+            main()
+
     def test_a_gold_file_leaves_out_what_is_ambiguous(self, tmp_path):
         held_out = Path(__file__).parent.parent / "data" / "heldout.jsonl"
         lines = [json.loads(line) for line in held_out.read_text().splitlines()[:3]]

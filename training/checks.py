@@ -9,7 +9,7 @@ time is a sentence of the When language with hours, numbers and days that the re
 
 import argparse
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from assistant.decoding import obstacle
@@ -76,16 +76,19 @@ class Seen:
 
     def like(self, text: str) -> str | None:
         """A request that is nearly the same as `text`; one without words is like none but itself."""
+        return next(self.all_like(text), None)
+
+    def all_like(self, text: str) -> Iterator[str]:
+        """Every such request."""
         pairs, shared = shingles(text), {}
         if not pairs and text in self._texts:
-            return text
+            yield text
         for pair in pairs:
             for number in self._holding.get(pair, ()):
                 shared[number] = shared.get(number, 0) + 1
         for number, both in shared.items():
             if both >= SAME * (len(pairs) + len(self._shingles[number]) - both):
-                return self._texts[number]
-        return None
+                yield self._texts[number]
 
 
 def main() -> None:

@@ -262,6 +262,10 @@ def finetune(
         processing_class=tokenizer,
         callbacks=[EarlyStoppingCallback(recipe.patience), Watch()],
     )
+    # SFTTrainer makes the adapters of 4-bit weights bfloat16, which float16's gradient scaler (T4) does not take.
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
     for shown in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(shown)
     began, resumed = time.monotonic(), last_checkpoint(run / "checkpoints")

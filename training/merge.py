@@ -69,6 +69,8 @@ def build(base: str, run: Path | None, out: Path) -> Path:
     """
     with tempfile.TemporaryDirectory() as scratch:
         work = (run or Path(scratch)) / "merged"
+        done = work.with_name("merged.done")
+        shutil.rmtree(done, ignore_errors=True)
         merged = merge(base, run and run / "best", work / "model")
         readings = read_merged(merged)
         full = work / "model-f16.gguf"
@@ -88,7 +90,8 @@ def build(base: str, run: Path | None, out: Path) -> Path:
             if not any(out.iterdir()):
                 out.rmdir()
         write_json(out / MANIFEST, _manifest(base, run, file, json.loads((merged / "config.json").read_text()), agreed))
-        shutil.rmtree(work)  # twice the model in 16 bits
+        os.replace(work, done)  # at once, so that no half of it is gone on with
+        shutil.rmtree(done)  # twice the model in 16 bits
     return file
 
 

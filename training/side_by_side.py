@@ -6,7 +6,8 @@
 Right is what `gold.py` calls all right: kind, task, instant and recurrence. The verdict is that of a paired bootstrap
 (Efron and Tibshirani 1993; Koehn 2004 for systems on the same rows): "worse" or "better" if the interval that holds the
 difference with 95 % lies on one side of nought, else "same". `assistant models promote` reads it. Each model runs in a
-process of its own, so that memory is told apart. Exit status: 0 done; 2 what was given cannot be read; 3 a model.
+process of its own, so that memory is told apart. Exit status: 0 done; 2 what was given cannot be read; 3 a model; 4 it
+is not ahead.
 """
 
 import argparse
@@ -226,7 +227,7 @@ def main() -> None:
     p.add_argument("--json", action="store_true", help="print JSON")
     o = p.parse_args()
     if o.is_ahead:
-        raise SystemExit(not is_ahead(o.is_ahead))
+        raise SystemExit(0 if is_ahead(o.is_ahead) else 4)
     if not o.candidate:
         p.error("give --candidate")
     try:
