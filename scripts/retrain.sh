@@ -39,6 +39,8 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 
+[ -z "$smoke" ] || [ "$base$skip" = "small " ] || wrong "--smoke has a base of its own and leaves nothing out"
+
 # PYTHON names another interpreter that has everything installed, as a notebook has.
 if [ -z "${PYTHON:-}" ]; then
     scripts/install train
@@ -56,7 +58,7 @@ esac
 if [ -n "$smoke" ]; then
     short=smoke base=training/runs/retrain-smoke/tiny-phi rate=4e-3 gold='' trials=100 skip="$skip generate "
     epochs=${epochs:-1}
-    export OMP_NUM_THREADS=1  # so small a model gains nothing by more
+    export TRAINING_DEVICE=cpu OMP_NUM_THREADS=1  # so small a model gains nothing by more
 fi
 run=training/runs/retrain-$short
 mkdir -p training/runs
@@ -86,6 +88,7 @@ step() {
         echo "failed (exit status $status); the end of $log:"
         tail -n 5 "$log" | sed 's/^/    /'
         echo "Run the same command again when that is put right: it goes on here."
+        case $step in corrections|generate) echo "Or leave this step out: --skip $step" ;; esac
         exit 1
     fi
     touch "$run/done/$step"
@@ -98,8 +101,13 @@ export_corrections() {
 }
 
 generate() {
-    grep -q '^OPENROUTER_API_KEY=.' .env 2>/dev/null || [ -n "${OPENROUTER_API_KEY:-}" ] \
-        || { echo "no OPENROUTER_API_KEY is set: nothing is generated"; return; }
+    local key=0
+    "$PYTHON" -m training.generate --has-key || key=$?
+    case $key in
+        0) ;;
+        4) echo "no OPENROUTER_API_KEY is set: nothing is generated"; return ;;
+        *) return 1 ;;
+    esac
     "$PYTHON" -m training.generate --beside "$rows" --out data/generated/rows.jsonl --total "$total"
     mkdir -p data/generated
     touch data/generated/rows.jsonl  # perhaps nothing came
@@ -119,11 +127,11 @@ train() {
         [ -s "$run/init" ] || "$PYTHON" -m training.warm_start > "$run/init"
         "$PYTHON" -m training.pretrain --run "$run/train" --init "$(cat "$run/init")" --steps "$steps" --rate 6e-4 \
             --fall 1.0 --extra "$run/data/train.jsonl" --checkpoint-every 50
-        tail -n 1 "$run/train/log.jsonl"
     else
-        "$PYTHON" -m training.finetune --base "$base" --run "$run/train" --data "$run/data" --epochs "${epochs:-3}" --rate "$rate"
-        tail -n 1 "$run/train/log.jsonl"
+        "$PYTHON" -m training.finetune --base "$base" --run "$run/train" --data "$run/data" \
+            --epochs "${epochs:-3}" --rate "$rate"
     fi
+    tail -n 1 "$run/train/log.jsonl"
 }
 
 export_model() {
@@ -137,14 +145,15 @@ export_model() {
 }
 
 evaluate() {
-    "$PYTHON" -m training.side_by_side --candidate "$models/$name" --rows "$run/data/val.jsonl" ${gold:+--gold "$gold"}
+    "$PYTHON" -m training.side_by_side --candidate "$models/$name" --rows "$run/data/val.jsonl" \
+        ${gold:+--gold "$gold" --trained "$run/data/train.jsonl"}
 }
 
 promote() {
     local ahead=0
     "$PYTHON" -m training.side_by_side --is-ahead "$models/$name" || ahead=$?
     case $ahead in
-        0) assistant models promote "$name" ;;
+        0) assistant models promote "$name" || { rm -f "$run/done/evaluate"; return 1; } ;;  # another is in use by now?
         4) echo "the new model is no better: the one in use stays" ;;
         *) return 1 ;;
     esac
@@ -205,10 +214,10 @@ back_and_forth() {
 
 if [ -n "$smoke" ]; then
     export ASSISTANT_MODEL__DIR=$run/models ASSISTANT_DATA__DIR=$run/reminders ASSISTANT_NOTIFY__USE=log
-    unset ASSISTANT_CONFIG ASSISTANT_MODEL__PATH
-    [ -s "$run/port" ] || "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' > "$run/port"
-    ASSISTANT_HTTP__PORT=$(cat "$run/port")
-    export ASSISTANT_HTTP__PORT
+    unset ASSISTANT_CONFIG
+    ASSISTANT_HTTP__PORT=$("$PYTHON" -c \
+        'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    export ASSISTANT_HTTP__PORT ASSISTANT_MODEL__PATH=
     mkdir -p "$run/models" "$run/reminders"
 fi
 models=$("$PYTHON" -c 'from assistant.config import load; print(load().model_dir)')

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.checks import Seen, check
-from training.dataset import DATASET, WEIGHT, build, card, groups_of, read_corrections, split
-from training.labelled import FAMILIES, KINDS, Labelled, read_labelled, write_labelled
+from training.dataset import DATASET, WEIGHT, build, card, fit, groups_of, split
+from training.labelled import FAMILIES, KINDS, Labelled, read_labelled
 
 ROOT = Path(__file__).parent.parent
 HELD_OUT = ROOT / "data" / "heldout.jsonl"
@@ -70,15 +70,20 @@ def test_a_correction_counts_as_often_as_its_weight_in_training_only(tmp_path):
     build(ROWS, corrections, tmp_path)
     train, validation = (read_labelled(tmp_path / name) for name in ("train.jsonl", "val.jsonl"))
     trained = Counter(r.input for r in train if r.source == "correction")
-    assert set(trained.values()) == {WEIGHT} and len(trained) == 8
-    assert len({r.input for r in validation if r.source == "correction"}) == 2
+    validated = Counter(r.input for r in validation if r.source == "correction")
+    assert set(trained.values()) == {WEIGHT} and set(validated.values()) == {1}
+    assert trained.keys() | validated.keys() == {c.input for c in corrections} and not trained.keys() & validated.keys()
     assert max(Counter(r.input for r in train if r.source == "hand").values()) == 1
 
 
-def test_a_correction_that_no_model_could_write_is_left_out_with_its_reason(tmp_path):
-    write_labelled(tmp_path / "c.jsonl", [row("call mum at five", "call mum | 5:00?", source="correction"),
-                                          row("call mum at five", "call dad | 5:00?", source="correction")])  # fmt: skip
-    good, bad = read_corrections(tmp_path / "c.jsonl")
+def test_a_correction_replaces_what_the_data_say_of_the_same_request(tmp_path):
+    build([*ROWS, row("ring the bell at five", "ring | 5:00?")], [row("Ring the bell at five", "ring the bell | 5:00?")], tmp_path)
+    rows = read_labelled(tmp_path / "train.jsonl") + read_labelled(tmp_path / "val.jsonl")
+    assert {r.output for r in rows if "bell" in r.input} == {"ring the bell | 5:00?"}
+
+
+def test_a_row_that_no_model_could_write_is_left_out_with_its_reason():
+    good, bad = fit([row("call mum at five", "call mum | 5:00?"), row("call mum at five", "call dad | 5:00?")])
     assert [r.output for r in good] == ["call mum | 5:00?"]
     assert len(bad) == 1 and '"dad" cannot be written' in bad[0]
 

@@ -29,6 +29,7 @@ def test_killed_as_it_trains_it_ends_all_the_same_with_a_better_model_in_use(che
     [
         pytest.param(["--bases", "small"], "--bases is no option", id="a slip of the pen"),
         pytest.param(["--base"], "--base wants a value", id="a value left out"),
+        pytest.param(["--smoke", "--skip", "promote"], "--smoke has a base of its own", id="a smoke test without its end"),
         pytest.param(["--skip", "train"], "--skip takes corrections, generate or promote", id="what cannot be left out"),
     ],
 )

@@ -137,9 +137,12 @@ class TestTheEvaluation:
         with pytest.raises(KeyError):
             main()
 
-    def test_a_gold_file_leaves_out_what_is_ambiguous(self, tmp_path):
+    def test_a_gold_file_leaves_out_what_is_ambiguous_or_was_trained_on(self, tmp_path):
         held_out = Path(__file__).parent.parent / "data" / "heldout.jsonl"
         lines = [json.loads(line) for line in held_out.read_text().splitlines()[:3]]
         lines[0]["ambiguous"] = True
         (tmp_path / "gold.jsonl").write_text("\n".join(map(json.dumps, lines)))
         assert [row.id for row in rows_of([], [tmp_path / "gold.jsonl"])] == [line["id"] for line in lines[1:]]
+        write_labelled(tmp_path / "train.jsonl", [Labelled(lines[1]["text"] + " please", "/other", "correction")])
+        left = rows_of([], [tmp_path / "gold.jsonl"], [tmp_path / "train.jsonl"])
+        assert [row.id for row in left] == [lines[2]["id"]]

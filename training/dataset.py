@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from assistant.words import model_text
 from training.checks import Rejected, Seen, check
 from training.labelled import FAMILIES, KINDS, Labelled, read_labelled, write_labelled
 
@@ -24,8 +25,8 @@ DATASET = Path(__file__).parent.parent / "data" / "task_dataset.jsonl"
 PROCESSED = Path(__file__).parent.parent / "data" / "processed"
 VALIDATION = 0.2
 WEIGHT = 8
-"""How often a correction is seen for every other row. Of 50 corrections of one new way of speaking 4 taught 20 of 24 other
-such requests, 8 taught 22 (training/LOG.md)."""
+"""How often a correction is seen for every other row. Of 50 corrections of one new way of speaking, 4 taught 20 of 24
+other such requests and 8 taught 22 (training/LOG.md)."""
 CARD = """# The data
 
 `task_dataset.jsonl` holds {rows} requests with their rewrites, one JSON object a line (`training/labelled.py`):
@@ -66,7 +67,7 @@ def groups_of(rows: Sequence[Labelled]) -> list[list[Labelled]]:
 def split(rows: Sequence[Labelled], seed: int = 1) -> tuple[list[Labelled], list[Labelled]]:
     """Rows for training and for validation; the same rows and seed give the same split.
 
-    When there are more rows, nearly all others stay on their side: the next model may begin with one that was trained on
+    When rows are added, nearly all others stay on their side: the next model may begin with one that was trained on
     this split, and must be measured on what neither has seen.
     """
 
@@ -89,20 +90,22 @@ def split(rows: Sequence[Labelled], seed: int = 1) -> tuple[list[Labelled], list
     return train, validation
 
 
-def read_corrections(path: Path) -> tuple[list[Labelled], list[str]]:
-    """The rows of an export that can be trained on, and why others cannot. Raises ValueError."""
+def fit(rows: Iterable[Labelled]) -> tuple[list[Labelled], list[str]]:
+    """The rows that can be trained on, and why others cannot."""
     good, bad = [], []
-    for row in read_labelled(path):
+    for row in rows:
         try:
-            good.append(check(replace(row, source="correction")))
+            good.append(check(row))
         except Rejected as e:
             bad.append(f"{row.input}: {e}")
     return good, bad
 
 
 def build(rows: Sequence[Labelled], corrections: Sequence[Labelled], out: Path, seed: int = 1) -> tuple[int, int]:
-    """Writes `train.jsonl` and `val.jsonl` in `out`; how many rows each has."""
-    train, validation = split([*rows, *corrections], seed)
+    """Writes `train.jsonl` and `val.jsonl` in `out`; how many rows each has. A correction replaces what `rows` say of
+    the same request."""
+    corrected = {model_text(c.input) for c in corrections}
+    train, validation = split([*(r for r in rows if model_text(r.input) not in corrected), *corrections], seed)
     weighted = [row for row in train for _ in range(WEIGHT if row.source == "correction" else 1)]
     Random(seed).shuffle(weighted)
     write_labelled(out / "val.jsonl", validation)
@@ -153,17 +156,18 @@ def main() -> None:
         if o.card:
             print(card(rows, o.seed), end="")
             return
-        good, bad = read_corrections(o.corrections) if o.corrections else ([], [])
+        corrected = read_labelled(o.corrections) if o.corrections else []
     except ValueError as e:
         p.error(str(e))
+    (rows, bad), (good, worse) = fit(rows), fit(replace(row, source="correction") for row in corrected)
     if not rows and not good:
         p.error("there are no labelled requests in these files")
     train, validation = build(rows, good, o.out, o.seed)
-    found = {"train": train, "validation": validation, "corrections": len(good), "refused": bad}
+    found = {"train": train, "validation": validation, "corrections": len(good), "refused": bad + worse}
     if o.json:
         print(json.dumps(found))
         return
-    for reason in bad:
+    for reason in bad + worse:
         print(f"left out: {reason}")
     print(f"{train} rows to train on and {validation} to validate with, {len(good)} corrections among them: {o.out}")
 

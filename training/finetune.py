@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -55,7 +56,7 @@ class Recipe:
     batch: int = 4
     accumulate: int = 4
     """Batches before a step: what a step sees is `batch * accumulate` examples."""
-    patience: int = 2
+    patience: int = 1
     """Epochs without a lower validation loss before it stops."""
     seed: int = 1
 
@@ -73,7 +74,8 @@ class Device:
 
 
 def choose_device() -> Device:
-    """CUDA, else Apple's MPS, else the CPU; 4-bit weights where bitsandbytes has a kernel."""
+    """CUDA, else Apple's MPS, else the CPU; 4-bit weights where bitsandbytes has a kernel. TRAINING_DEVICE=cpu in the
+    environment means the CPU whatever there is."""
     import torch
 
     try:
@@ -82,6 +84,8 @@ def choose_device() -> Device:
         bits, without = False, "bitsandbytes is not installed, so plain LoRA"
     else:
         bits, without = True, ""
+    if os.environ.get("TRAINING_DEVICE") == "cpu":
+        return Device("cpu", bits, False, f"the CPU, as TRAINING_DEVICE says, {'4-bit QLoRA' if bits else without}")
     if torch.cuda.is_available():
         half = torch.cuda.is_bf16_supported(including_emulation=False)
         card = torch.cuda.get_device_name()

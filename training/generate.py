@@ -170,7 +170,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         return n
 
     p.add_argument("--total", type=number, default=1000, metavar="N", help="rows wanted, those that are there included")
-    p.add_argument("--dollars", type=float, default=1.0, help="the most that all runs with this journal may cost")
+    def dollars(text: str) -> float:
+        if not 0 < (n := float(text)) < float("inf"):  # nan is no limit
+            raise ValueError
+        return n
+
+    p.add_argument("--dollars", type=dollars, default=1.0, help="the most that all runs with this journal may cost")
     p.add_argument("--calls", type=number, default=200, metavar="N", help="the most calls that may be billed")
     p.add_argument("--concurrency", type=number, default=4, metavar="N", help="calls at a time")
     p.add_argument("--per-call", type=number, default=8, metavar="N", help="examples to ask for at once")
@@ -179,6 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--beside", type=Path, action="append", default=[], help="other rows that count as there")
     p.add_argument("--review", type=Path, default=REVIEW, help="what a person should look at (training.review)")
     p.add_argument("--journal", type=Path, default=JOURNAL, help="what was paid for")
+    p.add_argument("--has-key", action="store_true", help="only say by exit status, 0 or 4, whether there is a key")
     p.add_argument("--recheck", action="store_true", help="look again at all answers, once the checks have changed")
     p.add_argument("--dry-run", action="store_true", help="ask nothing: show prompts and an estimate")
     p.add_argument("--json", action="store_true", help="print one object")
@@ -186,6 +192,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     console = Console(stderr=True)
     try:
         s = settings(os.environ, Path(".env"))
+        if o.has_key:
+            sys.exit(0 if s.key else 4)
         if o.dry_run:
             asyncio.run(dry_run(o, s, Console()))
             return

@@ -39,6 +39,7 @@ from assistant.models import verify
 from assistant.pointer import models_of
 from assistant.understand import understand
 from assistant.when import Past, Policy, parse_when
+from training.checks import Seen
 from training.evaluate import FAMILIES, answer, family
 from training.gold import GoldEntry, Row, Score, read, tally
 from training.labelled import Labelled, read_labelled
@@ -95,7 +96,7 @@ def measure(folder: Path, rows: Sequence[Row]) -> Measured:
 
     async def run() -> list:
         async with LlamaRewriter(folder) as rewriter:
-            bar = tqdm(rows, desc=folder.name, unit="request", mininterval=1)
+            bar = tqdm(rows, desc=folder.name, unit="request", mininterval=1, disable=None)  # only on a terminal
             return [await answer(rewriter, row, "model") for row in bar]
 
     cases = asyncio.run(run())
@@ -208,13 +209,17 @@ def is_ahead(folder: Path) -> bool:
     return found["difference"] > 0 and found["verdict"] != "worse"
 
 
-def rows_of(labelled: Sequence[Path], gold: Sequence[Path]) -> list[Row]:
-    """Raises ValueError, `BadGold`; rows on which sensible people would disagree are left out."""
+def rows_of(labelled: Sequence[Path], gold: Sequence[Path], trained: Sequence[Path] = ()) -> list[Row]:
+    """The rows to compare on. Raises ValueError, `BadGold`.
+
+    Gold rows are left out on which sensible people would disagree, and that are nearly the same as one of `trained`.
+    """
+    seen = Seen(row for path in trained for row in read_labelled(path))
     rows = []
     for path in labelled:
         read_rows = read_labelled(path)
         rows += [as_gold(row, f"{row.source}-{n}") for n, row in enumerate(read_rows, 1)]
-    return rows + [row for path in gold for row in read(path) if not row.ambiguous]
+    return rows + [row for path in gold for row in read(path) if not (row.ambiguous or seen.like(row.text))]
 
 
 def main() -> None:
@@ -223,6 +228,7 @@ def main() -> None:
     p.add_argument("--current", type=Path, help="a model folder; else the one in use")
     p.add_argument("--rows", type=Path, action="append", default=[], help="labelled requests, JSON lines")
     p.add_argument("--gold", type=Path, action="append", default=[], help="gold rows, JSON lines")
+    p.add_argument("--trained", type=Path, action="append", default=[], help="labelled requests that were trained on")
     p.add_argument("--is-ahead", type=Path, metavar="DIR", help="only say by exit status whether it was found ahead")
     p.add_argument("--json", action="store_true", help="print JSON")
     o = p.parse_args()
@@ -231,7 +237,7 @@ def main() -> None:
     if not o.candidate:
         p.error("give --candidate")
     try:
-        rows = rows_of(o.rows, o.gold)
+        rows = rows_of(o.rows, o.gold, o.trained)
         if not rows:
             p.error("give rows to compare on: --rows data/processed/val.jsonl")
         current = o.current or models_of(load()).in_use()

@@ -91,9 +91,9 @@ def grow(start: Start, layers: int) -> dict[str, np.ndarray]:
 
 def main() -> None:
     models = models_of(load())
-    for model in (models.in_use(), models.shipped):
+    for model in (models.in_use, lambda: models.shipped):
         with suppress(ModelError, ValueError, OSError):
-            read_gguf(file := model_file(model))
+            read_gguf(file := model_file(model()))
             print(file)
             return
     raise SystemExit("training.warm_start: no model here can be trained on: restore the models folder.")
