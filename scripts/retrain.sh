@@ -57,7 +57,7 @@ case $base in  # a big model takes seconds for a request: it is measured on fewe
 esac
 if [ -n "$smoke" ]; then
     short=smoke base=training/runs/retrain-smoke/tiny-phi rate=4e-3 gold='' trials=100 skip="$skip generate "
-    epochs=${epochs:-1}
+    epochs=${epochs:-2}
     export TRAINING_DEVICE=cpu OMP_NUM_THREADS=1  # so small a model gains nothing by more
 fi
 run=training/runs/retrain-$short

@@ -61,7 +61,7 @@ def test_an_install_for_tests_is_another_one(checkout):
 
 def test_a_purpose_that_is_none_is_refused(checkout):
     status, said = install(checkout, "play")
-    assert status == 1 and "run or test" in said
+    assert status == 1 and "run, train, test" in said
 
 
 def test_without_a_python_that_is_new_enough_it_says_which_to_get(checkout):

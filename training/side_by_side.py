@@ -15,9 +15,7 @@ import asyncio
 import hashlib
 import json
 import multiprocessing
-import resource
 import statistics
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -26,6 +24,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import psutil
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -94,22 +93,21 @@ def measure(folder: Path, rows: Sequence[Row]) -> Measured:
     """Loads the model in this process and answers every row. Raises `ModelError`."""
     manifest, before = verify(folder), _resident()
 
-    async def run() -> list:
+    async def run() -> tuple[list, int]:
         async with LlamaRewriter(folder) as rewriter:
             bar = tqdm(rows, desc=folder.name, unit="request", mininterval=1, disable=None)  # only on a terminal
-            return [await answer(rewriter, row, "model") for row in bar]
+            return [await answer(rewriter, row, "model") for row in bar], _resident() - before
 
-    cases = asyncio.run(run())
+    cases, memory = asyncio.run(run())
     ms = sorted(c.given.ms for c in cases)
     speed = (round(statistics.median(ms), 1), round(ms[int(0.95 * (len(ms) - 1))], 1))
     scores = tuple(c.score for c in cases)
-    return Measured(manifest.name, manifest.sha256, manifest.size, scores, speed, (_resident() - before) >> 20)
+    return Measured(manifest.name, manifest.sha256, manifest.size, scores, speed, memory >> 20)
 
 
 def _resident() -> int:
-    """The most memory that this process has had, bytes."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    """The memory of this process, bytes."""
+    return psutil.Process().memory_info().rss
 
 
 def apart(folder: Path, rows: Sequence[Row]) -> Measured:
