@@ -126,7 +126,7 @@ train() {
         # From the model in use if it is of this kind, else from the one that ships.
         [ -s "$run/init" ] || "$PYTHON" -m training.warm_start > "$run/init"
         "$PYTHON" -m training.pretrain --run "$run/train" --init "$(cat "$run/init")" --steps "$steps" --rate 2.5e-4 \
-            --fall 1.0 --extra "$run/data/train.jsonl" --checkpoint-every 50
+            --fall 1.0 --share 0.15 --extra "$run/data/train.jsonl" --checkpoint-every 50
     else
         "$PYTHON" -m training.finetune --base "$base" --run "$run/train" --data "$run/data" \
             --epochs "${epochs:-3}" --rate "$rate"
