@@ -82,7 +82,8 @@ class LlamaModel:
             raise ModelError(
                 f"The model {file} cannot be loaded ({e}): fetch it again, or set [model] path in config.toml."
             ) from None
-        self._bos = self._llm.token_bos()
+        bos = self._llm.token_bos()
+        self._begin = [bos] if bos >= 0 else []  # some models have none
         self._vocabulary = Vocabulary(self.tokenize, self._llm.token_eos())
         self._slash = word_tokens("/list", self.tokenize)[0]
 
@@ -110,7 +111,7 @@ class LlamaModel:
         sort: float | None = None
         choices: list[tuple[int, float]] = []
         self._llm.reset()
-        waiting = [self._bos, *self.tokenize(prompt(text))]
+        waiting = [*self._begin, *self.tokenize(prompt(text))]
         for _ in range(min(len(waiting) + BEYOND, CONTEXT - len(waiting))):
             allowed = constraint.allowed
             if len(allowed) > 1:

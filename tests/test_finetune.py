@@ -15,7 +15,7 @@ from assistant.local import LlamaModel
 from assistant.models import verify
 from training import converter, merge, parity
 from training.converter import CACHE, ConversionFailed, NoConverter, convert
-from training.finetune import BadBase, BadData, Recipe, choose_device, encode, finetune, last_checkpoint
+from training.finetune import BadBase, BadData, Recipe, beginning, choose_device, encode, finetune, last_checkpoint
 from training.labelled import Labelled, read_labelled, write_labelled
 from training.parity import PROMPTS, NotTheSame, agreement, read_merged, require
 from training.tiny_phi import make
@@ -159,6 +159,15 @@ class TestFineTuning:
         counted = [t for t, m in zip(example["input_ids"], example["completion_mask"]) if m]
         assert tokenizer.decode(counted) == " call mum | 5:00?\n buy milk |<eos>"
         assert tokenizer.decode(example["input_ids"]).startswith("<bos> call mum at 5 , and buy milk\n")
+
+    def test_a_tokenizer_without_a_beginning_takes_the_models(self, base):
+        from transformers import AutoConfig, AutoTokenizer
+
+        tokenizer, config = AutoTokenizer.from_pretrained(base), AutoConfig.from_pretrained(base)
+        tokenizer.bos_token, config.bos_token_id = None, 7
+        assert beginning(tokenizer, config) == [7]
+        config.bos_token_id = None
+        assert beginning(tokenizer, config) == []
 
     def test_a_base_that_cannot_be_had_is_said_so(self, tmp_path):
         with pytest.raises(BadBase, match="give a folder, or a name of the hub and a network"):

@@ -111,6 +111,13 @@ def encode(row: Labelled, tokenizer, begin: list[int]) -> dict[str, list[int]]:
     return {"input_ids": head + tail, "completion_mask": [0] * len(head) + [1] * len(tail)}
 
 
+def beginning(tokenizer, config) -> list[int]:
+    """What stands before a prompt: the beginning-of-sequence token, where there is one. llama.cpp's converter likewise
+    takes it from the model's `config.json` if the tokenizer names none."""
+    token = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else getattr(config, "bos_token_id", None)
+    return [token] if token is not None else []
+
+
 def load_base(base: str, device: Device):
     """Model and tokenizer, ready for adapters. Raises `BadBase`."""
     import torch
@@ -197,7 +204,7 @@ def finetune(
     disable_progress_bars()  # of steps that take no time
     model, tokenizer = load_base(recipe.base, device)
     model = with_adapters(model, recipe, device.four_bit)
-    begin = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+    begin = beginning(tokenizer, model.config)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
 

@@ -13,7 +13,7 @@ import numpy as np
 from assistant.errors import AssistantError
 from assistant.prompt import prompt
 from assistant.words import model_text
-from training.finetune import choose_device
+from training.finetune import beginning, choose_device
 
 CONTINUATION = 12
 """Tokens after each prompt; the end is not taken for one of them."""
@@ -70,7 +70,7 @@ def read_merged(folder: Path, texts: Sequence[str] = PROMPTS) -> list[Reading]:
     device = choose_device().name
     dtype = torch.float32 if device == "cpu" else torch.float16
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval()
-    begin = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+    begin = beginning(tokenizer, model.config)
     length = {"min_new_tokens": CONTINUATION, "max_new_tokens": CONTINUATION}
     out = []
     for text in texts:
