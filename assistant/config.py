@@ -17,13 +17,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource, SettingsConfigDict
 
 from assistant.errors import ConfigError
-from assistant.sections import Data, Http, Log, Model, Notify, Ring, When
+from assistant.sections import Data, Http, Log, Model, Notify, Remote, Ring, Serve, When
 
 APP = "reminder-assistant"
 """The name of the user's configuration and data folders."""
 PREFIX = "ASSISTANT_"
 _NO_SETTINGS = {PREFIX + name for name in ("CONFIG", "TASK", "DUE", "ID")}
 """Where the settings are; and what a program that rings finds in its environment, which may call `assistant` itself."""
+BASE_URL = "API_BASE_URL"
+"""A short name for `[remote] url`."""
 SHIPPED_MODEL = Path(__file__).parent.parent / "models/small"
 
 
@@ -35,6 +37,8 @@ class Config(BaseSettings):
     when: When = When()
     model: Model = Model()
     http: Http = Http()
+    serve: Serve = Serve()
+    remote: Remote = Remote()
     data: Data = Data()
     ring: Ring = Ring()
     notify: Notify = Notify()
@@ -55,6 +59,11 @@ class Config(BaseSettings):
         import platformdirs
 
         return Path(self.data.dir).expanduser() if self.data.dir else platformdirs.user_data_path(APP, appauthor=False)
+
+    @property
+    def keys(self) -> Path:
+        """The file of the keys of the model service."""
+        return Path(self.serve.keys).expanduser() if self.serve.keys else self.data_dir / "keys.json"
 
     @property
     def database(self) -> Path:
@@ -81,6 +90,8 @@ def load(explicit: Path | None = None, *, environ: Mapping[str, str] | None = No
     Raises `ConfigError`.
     """
     variables = {**_dot_env(Path(".env")), **(os.environ if environ is None else environ)}
+    if BASE_URL in variables:
+        variables.setdefault(PREFIX + "REMOTE__URL", variables[BASE_URL])
     path = find_config(explicit, variables)
     table = _read_toml(path) if path else {}
     _refuse_unknown_variables(variables)

@@ -5,12 +5,17 @@
     |  |- TextTooLong, BlankText, Unreadable (422), Unteachable (422)
     |  |- BadInstant, BadZone, PastTime (422), TooLarge (413), TooSlow (408)
     |- Refused               not for this caller (403)
-    |- AddressTaken          the daemon cannot listen there (exit 1)
+    |- NoKey                 no key, or one that is not known (401)
+    |- TooManyRequests       more than this key may (429)
+    |- AddressTaken          it cannot listen there (exit 1)
     |- NotFound              no such reminder (404 / exit 1)
     |- BadWhen               not a sentence of the When language (422 / exit 2)
     |- ConfigError           config.toml, environment or .env (exit 2)
-    |- ModelError            the rewrite model is missing, broken or busy (503 / exit 3)
-    |  |- ModelMissing, Busy
+    |- ModelError            no model understands it now: missing, broken, busy or away (503 / exit 3)
+    |  |- ModelMissing, Busy, OutOfTime
+    |  |- RemoteError         the model service on another machine
+    |  |  |- RemoteAway, RemoteBusy, RemoteRefused, WrongAnswer, CircuitOpen
+    |  |- NobodyAnswers       neither the model here nor the one there
     |  |- BadManifest, IncompleteModel, CorruptModel, OtherPrompt, OtherArchitecture, ChangedModel
     |  |- NotPromoted        the evaluation speaks against it
     |  |- BadPointer         which model is in use cannot be read or written
@@ -34,6 +39,8 @@ class AssistantError(Exception):
     code = "error"
     status = 500
     exit_status = 1
+    retry_after: float | None = None
+    """Seconds after which it may be tried again (the header `Retry-After`), where that is known."""
 
 
 class BadRequest(AssistantError):
@@ -98,6 +105,21 @@ class Refused(AssistantError):
     code, status = "refused", 403
 
 
+class NoKey(AssistantError):
+    code, status = "no_key", 401
+
+    def __init__(self) -> None:
+        super().__init__("This service wants a key that it knows: send `Authorization: Bearer KEY`.")
+
+
+class TooManyRequests(AssistantError):
+    code, status = "too_many_requests", 429
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"This key has made too many requests: try again in {retry_after:.0f} seconds.")
+
+
 class AddressTaken(AssistantError):
     code = "address_taken"
 
@@ -135,6 +157,82 @@ class Busy(ModelError):
 
     def __init__(self) -> None:
         super().__init__("Too many requests are waiting for the model: try again in a moment.")
+
+    retry_after = 1.0
+
+
+class OutOfTime(ModelError):
+    code = "out_of_time"
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"The model had no answer within {seconds:g} seconds: try again, or give it more time.")
+
+    retry_after = 1.0
+
+
+class RemoteError(ModelError):
+    """`reason` is a stable word for a metric."""
+
+    code, reason = "remote", "error"
+
+
+class RemoteAway(RemoteError):
+    """No connection, no answer in time, or a server error."""
+
+    code, reason = "remote_away", "away"
+
+    def __init__(self, url: str, detail: str) -> None:
+        self.url, self.detail = url, detail
+        super().__init__(f"The model service at {url} does not answer ({detail}): see whether it runs.")
+
+
+class RemoteBusy(RemoteError):
+    """It said that it has too much to do (429 or 503); `retry_after` as it said."""
+
+    code, reason = "remote_busy", "busy"
+
+    def __init__(self, url: str, retry_after: float | None = None) -> None:
+        self.url, self.retry_after = url, retry_after
+        super().__init__(f"The model service at {url} has too much to do: try again in a moment.")
+
+
+class RemoteRefused(RemoteError):
+    """It will not serve this client: 401, 403 and other 4xx."""
+
+    code, reason = "remote_refused", "refused"
+
+    def __init__(self, url: str, status: int) -> None:
+        self.url, self.found = url, status
+        super().__init__(f"The model service at {url} refuses us (HTTP {status}): check [remote] url and key.")
+
+
+class WrongAnswer(RemoteError):
+    """What it answered is no rewrite of the request."""
+
+    code, reason = "wrong_answer", "wrong"
+
+    def __init__(self, url: str, detail: str) -> None:
+        self.url, self.detail = url, detail
+        super().__init__(f"The model service at {url} gives answers of no use ({detail}): check [remote] url and api.")
+
+
+class CircuitOpen(RemoteError):
+    """It has failed several times; it is left alone for a while."""
+
+    code, reason = "circuit_open", "open"
+
+    def __init__(self, url: str, retry_after: float) -> None:
+        self.url, self.retry_after = url, retry_after
+        super().__init__(f"The model service at {url} has failed: it is tried again in {retry_after:.0f} seconds.")
+
+
+class NobodyAnswers(ModelError):
+    code = "nobody_answers"
+
+    def __init__(self, why: tuple[str, ...]) -> None:
+        self.why = why
+        super().__init__(f"No model answers: {' '.join(why)}")
 
 
 class BadManifest(ModelError):

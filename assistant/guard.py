@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from difflib import get_close_matches
 from ipaddress import ip_address
@@ -27,7 +28,10 @@ async def speak_json_errors(request: web.Request, handler: Handler) -> web.Strea
     try:
         return await handler(request)
     except AssistantError as e:
-        return _error(e.status, e.code, str(e))
+        answer = _error(e.status, e.code, str(e))
+        if e.retry_after is not None:
+            answer.headers["Retry-After"] = str(max(1, math.ceil(e.retry_after)))
+        return answer
     except web.HTTPNotFound:
         return _error(404, "not_found", "There is nothing here: see GET /health, GET /reminders, POST /requests.")
     except web.HTTPMethodNotAllowed as e:

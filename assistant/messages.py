@@ -37,6 +37,8 @@ class Rewrite:
     """Milliseconds of inference."""
     ask_below: float = ASK_BELOW
     """The confidence below which this model should ask first, by its calibration."""
+    skipped: tuple[str, ...] = ()
+    """Why those that should have answered first did not, a sentence each: `remote: ...`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Understanding:
     """A code (`blank`, `too_long`, ...) where the text could not be taken at all."""
     sure: bool = True
     """Whether the confidence is high enough to act without asking first."""
+    skipped: tuple[str, ...] = ()
+    """Why the models that should have answered first did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,8 @@ class Reply:
     """The answer to a request: a short sentence that can be spoken, and what was made of it."""
 
     text: str
-    kind: Kind
+    kind: Kind | Literal["kept"]
+    """`kept`: no model answers; it will be understood when one does."""
     request_id: str
     understanding: Understanding | None = None
     reminders: tuple[Reminder, ...] = field(default=())

@@ -38,13 +38,10 @@ def parse_lines(lines: Iterable[bytes], now: datetime | None, tz: ZoneInfo, conf
 
 
 async def _understand(rewriter, text: str, now: datetime, tz: ZoneInfo, config: Config) -> Understanding:
-    from assistant.understand import understand
-    from assistant.words import normalise
+    from assistant.understand import understand_text
 
     try:
-        tidy = normalise(text)
-        rewrite = await rewriter.rewrite(tidy)
-        return understand(rewrite, tidy, now, tz, config.when.policy, config.model.ask_below)
+        return await understand_text(rewriter, text, now, tz, config.when.policy, config.model.ask_below)
     except AssistantError as e:
         return Understanding(text, "other", "", (), None, None, 0.0, rewriter.name, 0.0, error=e.code)
 

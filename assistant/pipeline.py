@@ -25,7 +25,7 @@ from assistant.grammar import is_when
 from assistant.messages import Reminder, Reply, Request, Rewrite, Understanding
 from assistant.rewriter import Rewriter
 from assistant.store import Store, StoredRequest
-from assistant.understand import understand
+from assistant.understand import understand, understand_text
 from assistant.when import Policy, join
 from assistant.words import normalise
 
@@ -60,7 +60,8 @@ class Pipeline:
 
     async def predict(self, text: str, now: datetime | None = None, tz: ZoneInfo | None = None) -> Understanding:
         """Understand `text` and store nothing. Raises `BlankText`, `TextTooLong`, `ModelError`, `Busy`."""
-        return await self._understand(normalise(text), now or self.clock.now(), tz or self.tz)
+        return await understand_text(
+            self.rewriter, text, now or self.clock.now(), tz or self.tz, self.policy, self._ask_below)
 
     async def handle(self, request: Request) -> Reply:
         """Raises what `predict` raises, and `StoreError`; a request that was accepted is settled all the same."""

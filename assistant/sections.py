@@ -3,9 +3,10 @@
 from dataclasses import fields
 from datetime import time
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from assistant.errors import BadZone
 from assistant.instants import local_zone, read_zone
@@ -42,8 +43,9 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_for_numbers(cls, value: object) -> object:
-        if isinstance(value, bool):  # pydantic would read `port = true` as 1
+    def _no_truth_for_numbers(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+            # pydantic would read `port = true` as 1
             raise ValueError("true and false are no values here")
         return value
 
@@ -119,6 +121,70 @@ class Http(Section):
     """a name or address of this machine to listen on"""
     port: int = Field(8765, ge=0, le=65535)
     """a TCP port, 1 to 65535; 0 for any that is free"""
+
+
+class Serve(Section):
+    """The model service, `assistant serve`."""
+
+    host: str = Field("127.0.0.1", min_length=1)
+    """a name or address of this machine to listen on"""
+    port: int = Field(8000, ge=0, le=65535)
+    """a TCP port, 1 to 65535; 0 for any that is free"""
+    contexts: int = Field(0, ge=0, le=256)
+    """how many requests are worked on at once, 1 to 256; 0 for as many as there are cores"""
+    queue: int = Field(64, ge=1, le=10_000)
+    """how many requests may wait, 1 to 10000"""
+    deadline_seconds: float = Field(10, gt=0, le=600)
+    """seconds that a request may take, waiting included, above 0 to 600"""
+    most_texts: int = Field(32, ge=1, le=1000)
+    """how many texts one request may hold, 1 to 1000"""
+    keys: str = ""
+    """the file of the keys that `assistant keys` makes; empty for keys.json in the data folder"""
+    requests_a_minute: int = Field(600, ge=1, le=1_000_000)
+    """how many texts a key may send in a minute, 1 to 1000000"""
+    log_text: bool = False
+    """true or false: whether the log shows what people say"""
+
+
+class Remote(Section):
+    """The model on another machine."""
+
+    url: str = ""
+    """an http or https address such as "https://reminders.example.org"; empty for none"""
+    api: Literal["predict", "openai"] = "predict"
+    """"predict" (`assistant serve`) or "openai" (llama-server, vLLM and others: completions)"""
+    key: str = ""
+    """the key that the service wants, if it wants one"""
+    model: str = ""
+    """the name that an "openai" server knows the model by; empty for its first one"""
+    order: tuple[Literal["local", "remote"], ...] = Field(("local", "remote"), min_length=1, max_length=2)
+    """a list of "local" and "remote", who is asked first; or one of them alone"""
+    connect_seconds: float = Field(2, gt=0, le=60)
+    """seconds to get a connection in, above 0 to 60"""
+    total_seconds: float = Field(5, gt=0, le=600)
+    """seconds to get an answer in, above 0 to 600"""
+    failures: int = Field(3, ge=1, le=100)
+    """after so many failures in a row it is left alone for a while, 1 to 100"""
+    pause_seconds: float = Field(30, gt=0, le=3600)
+    """seconds until it is tried again then, above 0 to 3600"""
+    ca_file: str = ""
+    """a file of certificates to trust, for a service with a certificate of your own; empty for the system's"""
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+            raise ValueError("not an address")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> "Remote":
+        if len(set(self.order)) < len(self.order):
+            raise ValueError("order names one of them twice")
+        if self.order == ("remote",) and not self.url:
+            raise ValueError('order is "remote" alone, but url is empty')
+        return self
 
 
 class Data(Section):

@@ -254,10 +254,15 @@ class Store:
             return self.add_reminders(reminder.request_id, [new])[0]
 
     def move(self, id: int, *, when: str, wall: datetime, zone: str, rrule: str | None, due: datetime) -> Reminder:
-        """Give a reminder another time; it stops ringing. Raises `NotFound` for one that is done or cancelled."""
+        """Give a reminder another time; it stops ringing. Raises `NotFound` for one that is done or cancelled.
+
+        A snoozed occurrence that is to recur is a reminder of its own from then on.
+        """
         with self.transaction():
             self._open(id)
             self._hush(id, "moved")
+            if rrule is not None:
+                self.db.execute("UPDATE reminders SET parent_id = NULL WHERE id = ?", (id,))
             self.db.execute(
                 "UPDATE reminders SET \"when\" = ?, wall = ?, fold = ?, zone = ?, rrule = ?, due = ?, state = 'pending'"
                 " WHERE id = ?",

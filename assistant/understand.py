@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 from assistant.errors import BadWhen
 from assistant.grammar import QUANTIFIERS
 from assistant.messages import Entry, Kind, Rewrite, Target, Understanding
+from assistant.rewriter import Rewriter
 from assistant.when import Past, Policy, Repeat, join, parse_when, split
-from assistant.words import respell, words
+from assistant.words import normalise, respell, words
 
 _MINUTES = {"minute": 1, "hour": 60, "day": 1440, "week": 10080, "month": 43200, "year": 525600}
 
@@ -32,7 +33,8 @@ def understand(
 
     def result(kind: Kind, lines: str, entries=(), target=None, shift=None, error=None) -> Understanding:
         return Understanding(
-            text, kind, lines, tuple(entries), target, shift, rewrite.confidence, rewrite.model, rewrite.ms, error, sure
+            text, kind, lines, tuple(entries), target, shift, rewrite.confidence, rewrite.model, rewrite.ms, error,
+            sure, rewrite.skipped,
         )
 
     try:
@@ -100,6 +102,19 @@ def _minutes(unit: str) -> float:
     return 1 / 60 if unit.startswith("second") else _MINUTES[unit.removesuffix("s")]
 
 
+async def understand_text(
+    rewriter: Rewriter,
+    text: str,
+    now: datetime,
+    tz: ZoneInfo,
+    policy: Policy,
+    ask_below: float | Literal["model"],
+) -> Understanding:
+    """What a person's text, as it came, means at `now`. Raises `BlankText`, `TextTooLong`, `ModelError`."""
+    text = normalise(text)
+    return understand(await rewriter.rewrite(text), text, now.astimezone(tz), tz, policy, ask_below)
+
+
 def as_json(u: Understanding) -> dict:
     """The object that `assistant parse --json` prints and `/predict` answers with."""
     out = {
@@ -121,4 +136,6 @@ def as_json(u: Understanding) -> dict:
         out["shift_minutes"] = u.shift_minutes
     if u.error:
         out["error"] = u.error
+    if u.skipped:
+        out["skipped"] = list(u.skipped)
     return out

@@ -136,6 +136,9 @@ class StoreMachine(RuleBasedStateMachine):
                 self.store.move(id, **time)
             return
         self.store.move(id, **time)
+        if every and e.parent:
+            self.expected[e.parent].children.remove(id)
+            e.parent = None
         e.due, e.every, e.state, e.ringing = due, every, "pending", None
 
     # What time does
