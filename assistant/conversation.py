@@ -5,8 +5,8 @@ Nothing is cancelled or moved on a guess: several candidates, one that fits half
 rewrite end in a question.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -17,30 +17,17 @@ from assistant.clock import Clock
 from assistant.corrections import Corrections, Why, merged, other_days, retimed
 from assistant.dates import Here
 from assistant.dialogue import Confirm, Dialogue, Question, To, When, Which, missing
-from assistant.errors import BadRequest, BadWhen, NotFound, PastTime
+from assistant.errors import BadRequest, BadWhen, ModelError, NotFound, PastTime
 from assistant.hindsight import JUST_NOW, Heard, Hindsight
 from assistant.meant import corrected_time, counted
-from assistant.messages import Entry, Reminder, Reply, Request, Target, Understanding
-from assistant.store import NewReminder, Store
+from assistant.messages import Entry, Reminder, Reply, Target, Understanding
+from assistant.settling import Settler, Turn, new_reminder
+from assistant.store import Store
 from assistant.targets import Match, content, find, is_bare
 from assistant.when import Policy, join
 
 RUNG_SINCE = timedelta(hours=1)
 """So long "done" and "snooze" mean a reminder that has stopped ringing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A request that is being answered."""
-
-    request: Request
-    """Its text is normalised."""
-    mean: Callable[[str], Awaitable[Understanding]]
-    """What a text means as of when the request was said, by the model."""
-    read: Callable[[str], Understanding | None]
-    """The same for a plain When sentence, which needs no model; None for anything else."""
-    resumed: bool
-    """It was accepted before a crash: the person is not listening any more."""
 
 
 class Conversation:
@@ -60,12 +47,16 @@ class Conversation:
         self._changed, self._listening, self._snooze = changed, listening, snooze
         self._dialogue = Dialogue()
         self.hindsight = Hindsight(Corrections(store.db), clock, tz)
+        self._settler = Settler(store, clock, tz, self._dialogue, self.hindsight, changed, listening)
 
     async def answer(self, turn: Turn) -> Reply:
         channel = turn.request.channel
         question = None if turn.resumed else self._dialogue.take(channel, self.clock.now())
         if question:
-            return await self._follow_up(turn, question)
+            try:
+                return await self._follow_up(turn, question)
+            except ModelError:  # an answer makes no sense later, without its question
+                return self._settler.reply(turn, replies.CANNOT_THINK, None, question=question)
         return await self._put_right(turn) or self._act(turn, await turn.mean(turn.request.text))
 
     async def _put_right(self, turn: Turn) -> Reply | None:
@@ -77,7 +68,10 @@ class Conversation:
         if not (time := corrected_time(text, reminder.task)):
             return None
         time = counted(time, reminder.when)
-        answered, u = await hear_time(time, reminder.task, turn.mean, turn.read, shift=True)
+        try:
+            answered, u = await hear_time(time, reminder.task, turn.mean, turn.read, shift=True)
+        except ModelError:
+            return self._settler.reply(turn, replies.CANNOT_THINK, None)
         if not answered:
             return None
         entry = replace(u.entries[0], task=reminder.task or None)
@@ -94,14 +88,14 @@ class Conversation:
             case "create" | "needs_time":
                 return self._create(turn, u, u.entries)
             case "confirm":
-                return self._ask(turn, u, Confirm(u, turn.request.id))
+                return self._settler.ask(turn, u, Confirm(u, turn.request.id))
             case "list":
                 return self._list(turn, u)
             case "cancel" | "done" | "snooze" | "move":
                 return self._change(turn, u)
-        if u.error:
-            return self._reply(turn, replies.UNREADABLE, u)
-        return self._reply(turn, replies.OTHER, u)
+        if turn.resumed and (u.error or not u.sure) and turn.request.channel not in self._listening:
+            return self._settler.ring_words(turn, u)
+        return self._settler.reply(turn, replies.UNREADABLE if u.error else replies.OTHER, u)
 
     def _create(
         self,
@@ -114,17 +108,19 @@ class Conversation:
         """Set what has a time and ask about the rest; `asked` is the question that this answers, and `why` how that
         puts right what was asked about."""
         channel, heard = turn.request.channel, _heard(asked) if asked else Heard(turn.request.id, u.text, u.rewrite)
+        if turn.resumed:  # there is nobody to ask when: it rings now
+            entries = [e if e.due and not e.past else self._settler.due_now(e.task) for e in entries]
         ready, without = [e for e in entries if e.due and not e.past], missing(tuple(entries))
         said, question = [], When(without) if without else None
         u = replace(u, kind="create" if ready else "needs_time", entries=tuple(entries))
         should = self._should(heard, u, why) if asked else u.rewrite
         with self.store.transaction():
-            made = self.store.add_reminders(turn.request.id, [self._new(e) for e in ready])
+            made = self.store.add_reminders(turn.request.id, [new_reminder(e, self.tz) for e in ready])
             if made:
-                said.append("OK: " + "; ".join(replies.reminder(r, self._now()) for r in made) + ".")
+                said.append("OK: " + "; ".join(replies.reminder(r, self._settler.now()) for r in made) + ".")
             if question:
-                said.append(self._asked(question))
-            self._settle(turn, " ".join(said), u, question)
+                said.append(self._settler.asked(question))
+            self._settler.settle(turn, " ".join(said), u, question)
             if asked and not question:
                 self.hindsight.propose(heard, should, why)
             elif made and not question:
@@ -133,7 +129,7 @@ class Conversation:
             self.hindsight.made(channel, heard, made, should)
         if made:
             self._changed()
-        return self._tell(turn, " ".join(said), u, made, question)
+        return self._settler.tell(turn, " ".join(said), u, made, question)
 
     def _should(self, heard: Heard, u: Understanding, why: Why) -> str:
         """What a request should have become: its time put right leaves the half of the day open if that was."""
@@ -142,23 +138,19 @@ class Conversation:
             return u.rewrite
         return retimed(heard.rewrite, entry.when, entry.due.astimezone(self.tz)) or u.rewrite
 
-    def _new(self, e: Entry) -> NewReminder:
-        wall = e.due.astimezone(self.tz).replace(tzinfo=None, fold=0)
-        return NewReminder(e.task or "", e.when or "", wall, self.tz.key, e.rrule, e.due)
-
     def _list(self, turn: Turn, u: Understanding) -> Reply:
         target = u.target or Target(None, "", None)
         found = self._find(turn, target).found
         found = tuple(r for r in found if r.state == "pending") or found
         span = replies.in_range(target.range)
         if not found and content(target.words):
-            return self._reply(turn, replies.none_about(target.words, span), u)
-        return self._reply(turn, replies.listing(found, span, self._now()), u, found)
+            return self._settler.reply(turn, replies.none_about(target.words, span), u)
+        return self._settler.reply(turn, replies.listing(found, span, self._settler.now()), u, found)
 
     def _change(self, turn: Turn, u: Understanding) -> Reply:
         target = u.target or Target(None, "", None)
         if turn.resumed and not content(target.words):  # "the next one" may be another one by now
-            return self._reply(turn, replies.INTERRUPTED, replace(u, error="interrupted"))
+            return self._settler.ring_words(turn, replace(u, error="interrupted"), replies.INTERRUPTED)
         rung = self.store.latest_rung(self.clock.now() - RUNG_SINCE)
         acknowledges, bare = u.kind in ("done", "snooze"), is_bare(target)
         if acknowledges and bare and rung:
@@ -167,13 +159,15 @@ class Conversation:
         found = match.found
         if rung and acknowledges and not match.everything and any(r.id == rung.id for r in found):
             found = (rung,)
+        if not found and turn.resumed and u.kind == "move":  # whoever said it counts on being reminded
+            return self._settler.ring_words(turn, u)
         if not found:
-            return self._reply(turn, replies.none_about(target.words, replies.in_range(target.range)), u)
+            return self._settler.reply(turn, replies.none_about(target.words, replies.in_range(target.range)), u)
         if len(found) > 1:
-            return self._ask(turn, u, Which(u, found, match.everything))
+            return self._settler.ask(turn, u, Which(u, found, match.everything))
         series = u.kind == "cancel" and found[0].rrule and rung and rung.id == found[0].id  # or just this ring of it?
         if not match.sure or not u.sure or (acknowledges and bare) or series:
-            return self._ask(turn, u, Which(u, found))
+            return self._settler.ask(turn, u, Which(u, found))
         return self._do(turn, u, found)
 
     def _find(self, turn: Turn, target: Target, rung: Reminder | None = None, newest_first: bool = False) -> Match:
@@ -194,22 +188,22 @@ class Conversation:
 
     def _do(self, turn: Turn, u: Understanding, meant: tuple[Reminder, ...], why: Why = "edit") -> Reply:
         if needs_time(u):
-            return self._ask(turn, u, To(u, meant))
+            return self._settler.ask(turn, u, To(u, meant))
         try:
             with self.store.transaction():
                 here = self._here(turn.request.said_at)
-                changed, said = act(self.store, meant, u, here, self._now(), self._snooze)
-                self._settle(turn, said, u)
+                changed, said = act(self.store, meant, u, here, self._settler.now(), self._snooze)
+                self._settler.settle(turn, said, u)
                 if u.kind == "move" and len(meant) == 1 and (when := u.entries[0].when):
                     self.hindsight.moved(meant[0].id, when, changed[0], why)
         except PastTime as e:
-            return self._ask(turn, u, To(u, meant), f"{e.passed}. ")
+            return self._settler.ask(turn, u, To(u, meant), f"{e.passed}. ")
         except (NotFound, BadRequest, BadWhen) as e:
-            return self._reply(turn, str(e), u)
+            return self._settler.reply(turn, str(e), u)
         self._changed()
         if u.kind == "cancel":
             self.hindsight.cancelled(r.id for r in changed)
-        return self._tell(turn, said, u, changed)
+        return self._settler.tell(turn, said, u, changed)
 
     # The answer to a question
 
@@ -218,7 +212,7 @@ class Conversation:
         if is_no(text):
             sets = isinstance(question, When | Confirm)
             self._doubt(turn, question)
-            return self._reply(turn, replies.DROPPED if sets else replies.UNCHANGED, None)
+            return self._settler.reply(turn, replies.DROPPED if sets else replies.UNCHANGED, None)
 
         match question:
             case When(entries=(first, *others)):
@@ -246,7 +240,7 @@ class Conversation:
             case Which(understanding=asked, offered=offered, every=every):
                 if is_all(text) or (is_yes(text) and (every or len(offered) == 1)):
                     return self._do_still(turn, asked, offered)
-                one = None if every else pick(text, offered, self._now())
+                one = None if every else pick(text, offered, self._settler.now())
                 u = None if one else await turn.mean(text)
                 if u and not every and (not is_request(u) or (u.kind == asked.kind and not says_when(u))):
                     one = self._one_of(offered, u) or self._one_of(offered, await turn.mean(f"cancel {text}"[:500]))
@@ -260,7 +254,7 @@ class Conversation:
                 self._dialogue.ask(turn.request.channel, question, self.clock.now())
             return reply
         sorry = replies.NO_TIME if isinstance(question, When | To) else replies.NO_ANSWER
-        return self._ask(turn, u, replace(question, again=True), f"{sorry} ")
+        return self._settler.ask(turn, u, replace(question, again=True), f"{sorry} ")
 
     def _one_of(self, offered: Sequence[Reminder], u: Understanding) -> Reminder | None:
         """The one of those read out that a request names."""
@@ -269,7 +263,7 @@ class Conversation:
             return None
         if target.quantifier in ("first", "next", "last") and not (content(target.words) or target.range):
             return offered[-1 if target.quantifier == "last" else 0]
-        match = find(target, offered, self._now(), self.tz, self.policy)
+        match = find(target, offered, self._settler.now(), self.tz, self.policy)
         return match.found[0] if match.sure and len(match.found) == 1 else None
 
     def _doubt(self, turn: Turn, question: Question) -> None:
@@ -281,72 +275,14 @@ class Conversation:
         """Do it to those that have not been cancelled or done since the question."""
         fresh = (self.store.reminder(r.id) for r in meant)
         still = tuple(r for r in fresh if r.state not in ("done", "cancelled"))
-        return self._do(turn, u, still, why) if still else self._reply(turn, replies.GONE, u)
+        return self._do(turn, u, still, why) if still else self._settler.reply(turn, replies.GONE, u)
 
-    # Answering
+    def ring_words(self, turn: Turn) -> None:
+        """Ring what was said in its own words, now."""
+        self._settler.ring_words(turn, None)
 
     def _here(self, instant: datetime) -> Here:
         return Here(instant.astimezone(UTC), self.tz, self.policy)
-
-    def _now(self) -> datetime:
-        return self.clock.now().astimezone(self.tz)
-
-    def _asked(self, question: Question) -> str:
-        """A question in words."""
-        match question:
-            case When(entries=(first, *_)):
-                return replies.past(first, self._now()) if first.past else replies.ask_when(first.task)
-            case To(understanding=u, meant=meant):
-                return replies.ask_to(u.kind, meant)
-            case Confirm(understanding=u):
-                return replies.confirm(u.entries, self._now())
-            case Which(understanding=u, offered=offered, every=every):
-                if every or len(offered) == 1:
-                    return replies.shall_i(u.kind, offered, self._now())
-                return replies.which(offered, self._now())
-
-    def _ask(self, turn: Turn, u: Understanding, question: Question, before: str = "") -> Reply:
-        offered = question.offered if isinstance(question, Which) else ()
-        return self._reply(turn, before + self._asked(question), u, offered, question)
-
-    def _reply(
-        self,
-        turn: Turn,
-        said: str,
-        u: Understanding | None,
-        reminders: Sequence[Reminder] = (),
-        question: Question | None = None,
-    ) -> Reply:
-        """Answer what changed nothing. What was not meant for an assistant that listens all the time is not kept."""
-        unkept = u and u.kind == "other" and not u.error and turn.request.channel in self._listening
-        if unkept:
-            self.store.forget_request(turn.request.id)
-        else:
-            self._settle(turn, said, u, question)
-        if u and u.kind == "other" and not turn.resumed:
-            self.hindsight.doubt(turn.request.channel, Heard(None if unkept else turn.request.id, u.text, u.rewrite))
-        return self._tell(turn, said, u, reminders, question)
-
-    def _settle(self, turn: Turn, said: str, u: Understanding | None, question: Question | None = None) -> None:
-        kind, asks = u.kind if u else "other", question is not None and not turn.resumed
-        self.store.settle_request(
-            turn.request.id, reply=said, at=self.clock.now(), understanding=u, kind=kind, question=asks
-        )
-
-    def _tell(
-        self,
-        turn: Turn,
-        said: str,
-        u: Understanding | None,
-        reminders: Sequence[Reminder] = (),
-        question: Question | None = None,
-    ) -> Reply:
-        """The reply, after the commit; from now on the channel may answer its question."""
-        kind, asks = u.kind if u else "other", question is not None and not turn.resumed
-        self.hindsight.answered(turn.request.channel, kind, reminders, asks)
-        if asks:
-            self._dialogue.ask(turn.request.channel, question, self.clock.now())
-        return Reply(said, kind, turn.request.id, u, tuple(reminders), asks)
 
 
 def _timed(answer: Understanding, text: str, asked: Entry) -> Understanding:

@@ -2,12 +2,14 @@
 
     accept (commit) -> rewrite -> understand -> act and settle (one commit) -> Reply
 
-Nothing is answered before its commit, and nothing that was accepted vanishes: what a crash left unanswered is run again
-at the next start, its times read from when it was said. What failed is settled as failed: the person was told, so that
-it is not run behind their back, and a bug in one request cannot end every start.
+Nothing is answered before its commit, and nothing that was accepted vanishes: what a crash left unanswered, and what no
+model could understand just then, is kept and run again (`kept.py`), its times read from when it was said. What failed
+in another way is settled as failed: the person was told, so that it is not run behind their back, and a bug in one
+request cannot end every start.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -18,16 +20,19 @@ from zoneinfo import ZoneInfo
 from assistant import replies
 from assistant.actions import move, once_at, snooze_from
 from assistant.clock import Clock
-from assistant.conversation import Conversation, Turn
+from assistant.conversation import Conversation
 from assistant.dates import Here
 from assistant.errors import AssistantError, Busy, ModelError, NotFound, StoreError
 from assistant.grammar import is_when
 from assistant.messages import Reminder, Reply, Request, Rewrite, Understanding
 from assistant.rewriter import Rewriter
+from assistant.settling import Turn
 from assistant.store import Store, StoredRequest
 from assistant.understand import understand, understand_text
 from assistant.when import Policy, join
 from assistant.words import normalise
+
+log = logging.getLogger(__name__)
 
 MOST_WAITING = 64
 """Requests on one channel, which are handled one after the other."""
@@ -57,6 +62,9 @@ class Pipeline:
         self._conversation = Conversation(store, policy, tz, clock, changed, listening_channels, self._snooze)
         self._locks: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, int] = {}
+        self._kept: dict[str, Request] = {}
+        self.keeps = asyncio.Event()
+        """Set when a request was kept, for want of a model that answers."""
 
     async def predict(self, text: str, now: datetime | None = None, tz: ZoneInfo | None = None) -> Understanding:
         """Understand `text` and store nothing. Raises `BlankText`, `TextTooLong`, `ModelError`, `Busy`."""
@@ -64,7 +72,11 @@ class Pipeline:
             self.rewriter, text, now or self.clock.now(), tz or self.tz, self.policy, self._ask_below)
 
     async def handle(self, request: Request) -> Reply:
-        """Raises what `predict` raises, and `StoreError`; a request that was accepted is settled all the same."""
+        """Raises `BlankText`, `TextTooLong`, `Unreadable`, `StoreError`, and `Busy` before it is accepted.
+
+        A request that was accepted is settled all the same, but for one that no model understands now: that is kept,
+        and its reply has the kind `kept`. What was kept on its channel before is tried first.
+        """
         request = replace(request, text=normalise(request.text))
         if self._waiting.get(request.channel, 0) >= MOST_WAITING:
             raise Busy
@@ -77,7 +89,22 @@ class Pipeline:
                 return Reply(replies.OTHER, "other", request.id)
             if stored.settled_at is not None:
                 return self._known(stored)
+            await self._catch_up(request)
             return await self._answer(request, resumed=not new)
+
+    async def _catch_up(self, request: Request) -> None:
+        """Whoever says "cancel the milk" means the milk that was asked for before, and kept."""
+        for older in [r for r in self._kept.values() if r.channel == request.channel and r.id != request.id]:
+            try:
+                if (await self._answer(older, resumed=True)).kind == "kept":
+                    break
+            except Exception as e:  # it is settled, and has nothing to do with this request
+                log.warning("what was kept cannot be answered: %s", e, extra={"request": older.id})
+
+    def give_up(self, request: Request) -> None:
+        """Ring a kept request in its own words, now, as nobody understands it. Raises `StoreError`."""
+        self._conversation.ring_words(self._turn(request, resumed=True))
+        self._kept.pop(request.id, None)
 
     @asynccontextmanager
     async def _alone(self, channel: str) -> AsyncIterator[None]:
@@ -107,7 +134,7 @@ class Pipeline:
     def _resolve(self, rewrite: Rewrite, text: str, now: datetime, tz: ZoneInfo) -> Understanding:
         return understand(rewrite, text, now.astimezone(tz), tz, self.policy, self._ask_below)
 
-    async def _answer(self, request: Request, resumed: bool) -> Reply:
+    def _turn(self, request: Request, resumed: bool) -> Turn:
         async def mean(text: str) -> Understanding:
             return await self._understand(text, request.said_at, self.tz)
 
@@ -116,8 +143,17 @@ class Pipeline:
                 return None
             return self._resolve(Rewrite(join("", sentence), "none", 1.0, 0.0), text, request.said_at, self.tz)
 
+        return Turn(request, mean, read, resumed)
+
+    async def _answer(self, request: Request, resumed: bool) -> Reply:
+        self._kept.pop(request.id, None)
         try:
-            return await self._conversation.answer(Turn(request, mean, read, resumed))
+            return await self._conversation.answer(self._turn(request, resumed))
+        except ModelError as e:
+            log.warning("kept, as no model understands it now: %s", e, extra={"request": request.id})
+            self._kept[request.id] = request
+            self.keeps.set()
+            return Reply(replies.KEPT, "kept", request.id)
         except AssistantError as e:
             self._fail(request, e.code, str(e))
             raise

@@ -76,11 +76,20 @@ class Ticks:
 
     def __init__(self) -> None:
         self._asleep: asyncio.Queue[asyncio.Event] = asyncio.Queue()
+        self._spans: asyncio.Queue[float] = asyncio.Queue()
 
     async def sleep(self, seconds: float) -> None:
         tick = asyncio.Event()
+        self._spans.put_nowait(seconds)
         self._asleep.put_nowait(tick)
         await tick.wait()
+
+    async def tick_on(self) -> float:
+        """Wake whoever sleeps, or will; the seconds that it wanted to."""
+        async with asyncio.timeout(10):
+            seconds = await self._spans.get()
+            (await self._asleep.get()).set()
+        return seconds
 
     async def tick(self) -> None:
         """Wake whoever sleeps, and wait until it sleeps again."""

@@ -59,7 +59,7 @@ def test_a_model_that_thinks_for_ever_does_not_hold_up_the_stop_and_the_request_
         assert daemon.stop() == 0
         asked.join(10)
     with Daemon(tmp_path) as daemon:
-        daemon.wait_for("answered after a restart")
+        daemon.wait_for("answered late")
         assert [r["task"] for r in daemon.call("GET", "/reminders")[1]["reminders"]] == ["call mum"]
 
 
@@ -148,7 +148,7 @@ def test_a_request_that_was_accepted_and_never_answered_is_taken_up_at_the_next_
                    (CALL_MUM, "2026-01-01T12:00:00.000000Z"))
     db.close()
     with Daemon(tmp_path) as daemon:
-        daemon.wait_for("answered after a restart.*lost")
+        daemon.wait_for("answered late.*lost")
 
 
 def test_its_log_as_json_has_an_object_a_line(tmp_path):

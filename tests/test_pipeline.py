@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from assistant.errors import BlankText, ModelError, TextTooLong
+from assistant.errors import BlankText, TextTooLong
 from assistant.messages import Request
 from assistant.pipeline import Pipeline
 from assistant.store import Store
@@ -386,14 +386,6 @@ async def test_what_cannot_be_taken_is_refused_and_leaves_no_trace(talk, text, e
     with pytest.raises(error):
         await talk.say(text, id="bad")
     assert talk.store.request("bad") is None
-
-
-async def test_a_model_that_fails_is_told_and_not_tried_again_behind_the_person_s_back(talk):
-    talk.rewriter.broken = ModelError("The model is broken: fetch it again.")
-    with pytest.raises(ModelError):
-        await talk.say("call dad at six pm", id="abc")
-    assert talk.store.request("abc").error == "model"
-    assert talk.store.unsettled_requests() == []
 
 
 async def test_what_a_crash_left_unanswered_is_understood_as_of_when_it_was_said(talk):
