@@ -17,6 +17,11 @@ VENV = TOP / ".venv"
 LOCK = TOP / ".venv.lock"
 EXTRAS = {"run": "", "train": "[training]", "test": "[training,dev]"}
 """Each holds those before it."""
+CMAKE_ARGS = "-DLLAVA_BUILD=OFF -DCMAKE_C_FLAGS=-U__AMX_INT8__ -DCMAKE_CXX_FLAGS=-U__AMX_INT8__"
+"""For llama.cpp. Without Intel's AMX: gcc 12 stores only the first eight bytes of the 64 that set up its tiles (its
+amxtileintrin.h names no more of them as input), and every rewrite ends in a segmentation fault. A small model gains
+nothing by AMX."""
+SHIPPED_MODEL = TOP / "models/small"
 APT_FOR_TESTS = {"faketime": "faketime"}
 """Command -> Debian package: the tests move the clock of a real daemon."""
 
@@ -71,18 +76,39 @@ def make_venv() -> None:
         stop("Python could not make a virtual environment: install its venv module (Debian: apt install python3-venv).")
 
 
+def pip(what: list[str], lock: int) -> None:
+    environ = {"CMAKE_ARGS": CMAKE_ARGS, **os.environ}
+    command = [VENV / "bin/python", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    command += ["-c", "constraints.txt", *what]
+    # pip holds the lock as well, so that one which outlives this script is waited for.
+    if subprocess.run(command, cwd=TOP, env=environ, stdin=subprocess.DEVNULL, pass_fds=[lock]).returncode:
+        stop("the install did not succeed; what pip says above tells why. Run this again when that is put right.")
+
+
+def runs_here() -> bool:
+    """Whether llama.cpp answers with the model that ships. A library that was made for another processor, or by
+    another compiler for parts of this one, ends the process with a signal; other errors are not for an install."""
+    if not SHIPPED_MODEL.exists():
+        return True
+    trial = "import sys, pathlib; from assistant.models import verify; verify(pathlib.Path(sys.argv[1]), True)"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+    return subprocess.run([VENV / "bin/python", "-c", trial, SHIPPED_MODEL], cwd=TOP, **quiet).returncode >= 0
+
+
 def install(purpose: str, lock: int) -> None:
     need_compiler()
     for old in EXTRAS:
         stamp(old).unlink(missing_ok=True)
     make_venv()
     say(f"Installing into {VENV.name} (the first time this takes some minutes: llama.cpp is compiled) ...")
-    environ = {"CMAKE_ARGS": "-DLLAVA_BUILD=OFF", **os.environ}
-    pip = [VENV / "bin/python", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-    pip += ["-c", "constraints.txt", "-e", f".{EXTRAS[purpose]}"]
-    # pip holds the lock as well, so that one which outlives this script is waited for.
-    if subprocess.run(pip, cwd=TOP, env=environ, stdin=subprocess.DEVNULL, pass_fds=[lock]).returncode:
-        stop("the install did not succeed; what pip says above tells why. Run this again when that is put right.")
+    pip(["-e", f".{EXTRAS[purpose]}"], lock)
+    if not runs_here():
+        say("llama.cpp as pip kept it does not run on this processor: compiling it anew ...")
+        pip(["--force-reinstall", "--no-deps", "--no-cache-dir", "--no-binary", "llama-cpp-python", "llama-cpp-python"],
+            lock)
+        if not runs_here():
+            stop("llama.cpp does not run on this processor: set CMAKE_ARGS=-DGGML_NATIVE=OFF, remove .venv and run "
+                 "this again.")
     for covered in [*EXTRAS][: [*EXTRAS].index(purpose) + 1]:
         stamp(covered).write_text(fingerprint())
 

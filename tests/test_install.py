@@ -74,3 +74,40 @@ def test_without_a_python_that_is_new_enough_it_says_which_to_get(checkout):
     command = [shutil.which("sh"), checkout / "scripts/install", "run"]
     answer = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30)
     assert answer.returncode == 1 and "Python 3.11 or newer is needed" in answer.stderr
+
+
+class Trial:
+    """The install script with an environment whose Python does as it is told."""
+
+    def __init__(self, checkout, python: str) -> None:
+        (checkout / "models/small").mkdir(parents=True)
+        (checkout / ".venv/bin/python").write_text(f"#!/bin/sh\n{python}\n")
+        (checkout / ".venv/bin/python").chmod(0o755)
+        self.module = runpy.run_path(str(checkout / "scripts/install.py"))
+
+
+@pytest.mark.parametrize(("python", "runs"), [
+    ("exit 0", True), ("exit 1", True), ("kill -SEGV $$", False), ("kill -ILL $$", False),
+], ids=["an answer", "an error that is told elsewhere", "compiled wrongly", "made for another processor"])
+def test_a_library_that_ends_the_process_does_not_run_here(checkout, python, runs):
+    assert Trial(checkout, python).module["runs_here"]() is runs
+
+
+def test_a_kept_library_that_does_not_run_here_is_compiled_anew_once(checkout, monkeypatch):
+    python = """case "$*" in
+      *--no-cache-dir*) touch "$(dirname "$0")/anew" ;;
+      *verify*) [ -e "$(dirname "$0")/anew" ] || kill -SEGV $$ ;;
+    esac"""
+    module = Trial(checkout, python).module
+    monkeypatch.setitem(module["install"].__globals__, "need_compiler", lambda: None)
+    module["install"]("run", os.open(checkout / "pyproject.toml", os.O_RDONLY))
+    assert (checkout / ".venv/bin/anew").exists()
+    assert module["installed"]("run")
+
+
+def test_one_that_never_runs_here_leaves_no_stamp_and_says_what_to_do(checkout, monkeypatch):
+    module = Trial(checkout, """case "$*" in *verify*) kill -SEGV $$ ;; esac""").module
+    monkeypatch.setitem(module["install"].__globals__, "need_compiler", lambda: None)
+    with pytest.raises(SystemExit, match="GGML_NATIVE=OFF"):
+        module["install"]("run", os.open(checkout / "pyproject.toml", os.O_RDONLY))
+    assert not module["installed"]("run")
