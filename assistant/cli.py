@@ -1,4 +1,5 @@
-"""The command `assistant`: a thin layer over the daemon's HTTP interface; `run`, `parse` and `doctor` need no daemon.
+"""The command `assistant`: a thin layer over the daemon's HTTP interface; `run`, `serve`, `parse`, `doctor`, `models`
+and `keys` need no daemon.
 
 Whatever is heavy is imported where it is used, so that `assistant --help` is there at once.
 """
@@ -11,6 +12,7 @@ import typer
 
 from assistant.correction_commands import corrections
 from assistant.errors import AssistantError
+from assistant.key_commands import keys
 from assistant.model_commands import models
 from assistant.options import ConfigFile, DataFolder, Host, Json, Port, print_json, print_table, settings
 
@@ -25,6 +27,7 @@ app = typer.Typer(
 
 app.add_typer(models, name="models")
 app.add_typer(corrections, name="corrections")
+app.add_typer(keys, name="keys")
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before acting on a match by words.")]
 Which = Annotated[list[str], typer.Argument(metavar="ID|WORDS...", help="A number of `assistant list`, or words.")]
 
@@ -66,6 +69,25 @@ def run(
     from assistant.app import run_forever
 
     raise typer.Exit(run_forever(settings(config, host, port, data), json_log=as_json))
+
+
+@app.command()
+def serve(
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="Where the service listens.")] = None,
+    port: Annotated[int | None, typer.Option("--port", metavar="N", help="The service's port.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the log as JSON.")] = False,
+) -> None:
+    """Run the model service alone, for other machines: it understands requests and stores nothing.
+
+    \b
+    Example: assistant serve --port 8000
+             assistant keys add laptop && assistant serve --host 0.0.0.0
+    """
+    from assistant.serve import serve_forever
+
+    raise typer.Exit(serve_forever(settings(config, host, port, data, section="serve"), json_log=as_json))
 
 
 @app.command()

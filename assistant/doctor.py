@@ -29,7 +29,7 @@ class Finding:
 
 def examine(config: Config) -> list[Finding]:
     """Every check, each on its own, so that one failure hides no other."""
-    checks = (model, database, zone, notify, disk, daemon)
+    checks = (model, remote, database, zone, notify, disk, daemon)
     return [finding for check in checks for finding in _run(check, config)]
 
 
@@ -43,6 +43,8 @@ def _run(check, config: Config) -> Iterator[Finding]:
 
 def model(config: Config) -> Iterator[Finding]:
     """The rewrite model in use is whole, loads and writes one line."""
+    if "local" not in config.remote.order:
+        return
     from assistant.local import LlamaModel, model_file
     from assistant.models import TRIAL
     from assistant.pointer import models_of
@@ -59,6 +61,25 @@ def model(config: Config) -> Iterator[Finding]:
     loaded.close()
     times = f"loaded in {(ready - began) * 1000:.0f} ms, a request in {(perf_counter() - ready) * 1000:.0f} ms"
     yield Finding("ok", "model", f'{path.name}: {times}, "{lines.splitlines()[0]}"')
+
+
+def remote(config: Config) -> Iterator[Finding]:
+    """The model on another machine answers."""
+    import asyncio
+
+    from assistant.models import TRIAL
+    from assistant.remote import RemoteRewriter
+
+    if not config.remote.url or "remote" not in config.remote.order:
+        return
+
+    async def try_out():
+        async with RemoteRewriter(config.remote) as rewriter:
+            return await rewriter.rewrite(TRIAL)
+
+    answer = asyncio.run(try_out())
+    found = f'{config.remote.url}: {answer.model}, a request in {answer.ms:.0f} ms, "{answer.text.splitlines()[0]}"'
+    yield Finding("ok", "remote", found)
 
 
 def database(config: Config) -> Iterator[Finding]:

@@ -12,7 +12,7 @@
     |- BadWhen               not a sentence of the When language (422 / exit 2)
     |- ConfigError           config.toml, environment or .env (exit 2)
     |- ModelError            no model understands it now: missing, broken, busy or away (503 / exit 3)
-    |  |- ModelMissing, Busy, OutOfTime
+    |  |- ModelMissing, Loading, Busy, OutOfTime
     |  |- RemoteError         the model service on another machine
     |  |  |- RemoteAway, RemoteBusy, RemoteRefused, WrongAnswer, CircuitOpen
     |  |- NobodyAnswers       neither the model here nor the one there
@@ -150,6 +150,15 @@ class ModelMissing(ModelError):
     def __init__(self, path: object) -> None:
         self.path = path
         super().__init__(f"There is no model at {path}: restore the models folder, or set [model] path in config.toml.")
+
+
+class Loading(ModelError):
+    code = "loading"
+
+    def __init__(self) -> None:
+        super().__init__("The model is being loaded: try again in a moment.")
+
+    retry_after = 1.0
 
 
 class Busy(ModelError):

@@ -4,9 +4,12 @@ import asyncio
 import json
 import logging
 import math
-from collections.abc import Awaitable, Callable
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
+from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -20,30 +23,63 @@ MAX_BODY = 64 * 1024
 BODY_SECONDS = 10
 """A client that sends its body more slowly than this is refused."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+KEY_NAME = web.RequestKey("key_name", str)
+"""Of a request: the name of the key that it was let in with, where the service has keys."""
+CHARGE = web.RequestKey("charge", Callable[[int], None])
+"""Of such a request: takes so many texts more from the bucket of its key than the one that it was let in for."""
+ERROR_CODE = web.ResponseKey("error_code", str)
+"""Of an answer that is an error, for whoever counts."""
+Kinds = Mapping[str, type]
+"""Key of a body -> what it must be."""
 
 
-@web.middleware
-async def speak_json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error is one JSON object with a code and a sentence; a bug is told to the log alone."""
-    try:
-        return await handler(request)
-    except AssistantError as e:
-        answer = _error(e.status, e.code, str(e))
-        if e.retry_after is not None:
-            answer.headers["Retry-After"] = str(max(1, math.ceil(e.retry_after)))
-        return answer
-    except web.HTTPNotFound:
-        return _error(404, "not_found", "There is nothing here: see GET /health, GET /reminders, POST /requests.")
-    except web.HTTPMethodNotAllowed as e:
-        allowed = ", ".join(sorted(e.allowed_methods))
-        answer = _error(405, "method_not_allowed", f"This address takes {allowed}.")
-        answer.headers["Allow"] = allowed
-        return answer
-    except web.HTTPException as e:
-        return _error(e.status, "http", f"{e.reason}.")
-    except Exception:
-        log.exception("a bug", extra={"method": request.method, "path": request.path[:200]})
-        return _error(500, "internal", "Something went wrong inside; the daemon's log has the details.")
+def json_errors(addresses: str, private: bool = False) -> Middleware:
+    """The middleware that makes every error one JSON object with a code and a sentence; a bug is told to the log alone.
+
+    `addresses` names what there is, for whoever asks for something else. The message of a bug may quote what a person
+    said: where that is `private`, the log has only the bug's sort and where it happened.
+    """
+
+    @web.middleware
+    async def speak_json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except AssistantError as e:
+            answer = error_answer(e.status, e.code, str(e))
+            if e.retry_after is not None:
+                answer.headers["Retry-After"] = str(max(1, math.ceil(e.retry_after)))
+            return answer
+        except web.HTTPNotFound:
+            return error_answer(404, "not_found", f"There is nothing here: see {addresses}.")
+        except web.HTTPMethodNotAllowed as e:
+            allowed = ", ".join(sorted(e.allowed_methods))
+            answer = error_answer(405, "method_not_allowed", f"This address takes {allowed}.")
+            answer.headers["Allow"] = allowed
+            return answer
+        except web.HTTPException as e:
+            return error_answer(e.status, "http", f"{e.reason}.")
+        except Exception as e:
+            facts = {"method": request.method, "path": request.path[:200]}
+            if private:
+                log.error("a bug", extra=facts | _without_message(e))
+            else:
+                log.exception("a bug", extra=facts)
+            return error_answer(500, "internal", "Something went wrong inside; the log there has the details.")
+
+    return speak_json_errors
+
+
+def _without_message(e: BaseException) -> dict[str, str]:
+    """The sort of a bug and its innermost calls, such as `local.py:98 write < local.py:120 rewrite_now`."""
+    while isinstance(e, BaseExceptionGroup):
+        e = e.exceptions[0]
+    frames = reversed(traceback.extract_tb(e.__traceback__)[-6:])
+    return {"bug": type(e).__name__,
+            "at": " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames)}
+
+
+speak_json_errors = json_errors("GET /health, GET /reminders, POST /requests")
 
 
 @web.middleware
@@ -76,26 +112,35 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _error(status: int, code: str, message: str) -> web.Response:
-    return web.json_response({"error": {"code": code, "message": message}}, status=status)
+def error_answer(status: int, code: str, message: str) -> web.Response:
+    answer = web.json_response({"error": {"code": code, "message": message}}, status=status)
+    answer[ERROR_CODE] = code
+    return answer
 
 
-async def read_body(request: web.Request, *, required: dict[str, type], optional: dict[str, type]) -> dict:
-    """The JSON object of a request, its keys and types checked. Raises `BadRequest` with what is wrong."""
+async def read_body(
+    request: web.Request, *, required: Kinds, optional: Kinds, one_of: Kinds = MappingProxyType({})
+) -> dict:
+    """The JSON object of a request, its keys and types checked; of `one_of` there must be exactly one key.
+
+    A type is `str`, `int` or `list[str]`. Raises `BadRequest` with what is wrong.
+    """
     try:
         async with asyncio.timeout(BODY_SECONDS):
             raw = await request.read()
     except TimeoutError:
         raise TooSlow(f"The request took longer than {BODY_SECONDS} seconds to arrive: send it again.") from None
     except web.HTTPRequestEntityTooLarge:
-        raise TooLarge(f"A request may have {MAX_BODY} bytes at most.") from None
+        raise TooLarge(f"A request may have {request.client_max_size} bytes at most.") from None
+    except web.RequestPayloadError:
+        raise BadRequest("The body is broken, or not encoded as its headers say: send plain JSON.") from None
     try:
         body = json.loads(raw) if raw or required else {}
     except (ValueError, RecursionError):
         raise BadRequest('The body is not JSON: send an object such as {"text": "..."}.') from None
     if not isinstance(body, dict):
         raise BadRequest('The body must be a JSON object such as {"text": "..."}.')
-    known = required | optional
+    known = {**required, **one_of, **optional}
     for key, value in body.items():
         if key not in known:
             like = get_close_matches(key, known, 1)
@@ -103,21 +148,32 @@ async def read_body(request: web.Request, *, required: dict[str, type], optional
             raise BadRequest(f'"{_printable(key)}" is not known here: {guess}This takes {_names(known)}.')
         if not _is_a(value, known[key]):
             raise BadRequest(f'"{key}" must be {_TYPES[known[key]]}.')
-        if isinstance(value, str):  # a lone surrogate, which JSON can write and nothing can store
-            body[key] = value.encode("utf-8", "replace").decode()
+        if isinstance(value, str):
+            body[key] = _whole(value)
+        elif isinstance(value, list):
+            body[key] = [_whole(v) for v in value]
+    if one_of and len(given := [key for key in one_of if key in body]) != 1:
+        raise BadRequest(f'{"Give only one" if given else "There must be one"} of {_names(one_of)}.')
     if missing := [key for key in required if key not in body]:
         raise BadRequest(f'"{missing[0]}" is missing: this takes {_names(known)}.')
     return body
 
 
-_TYPES = {str: "a string", int: "a whole number"}
+_TYPES = {str: "a string", int: "a whole number", list[str]: "a list of strings"}
 
 
 def _is_a(value: object, kind: type) -> bool:
+    if kind == list[str]:
+        return isinstance(value, list) and all(isinstance(v, str) for v in value)
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _names(keys: dict) -> str:
+def _whole(text: str) -> str:
+    """Without lone surrogates, which JSON can write and nothing can store."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _names(keys: Kinds) -> str:
     return ", ".join(f'"{k}"' for k in keys) or "no keys"
 
 

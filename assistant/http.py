@@ -4,9 +4,9 @@
     GET    /reminders ?state= ?limit=                 GET /reminders/{id}
     POST   /reminders/{id}/done | /snooze {"minutes" | "when"}? | /move {"when"}
     DELETE /reminders/{id}
-    POST   /predict, /convert {"text", "now"?, "tz"?} understood, nothing stored
+    POST   /predict, /convert {"text" | "texts", "now"?, "tz"?} understood, nothing stored (`predict.py`)
     POST   /model/reload                              the model that the pointer names, from now on
-    GET    /health
+    GET    /health, /metrics                          how it is, for people and for Prometheus
 
 A request that arrives twice with one `id` (or `X-Request-Id`) is taken once and answered twice. An error is
 `{"error": {"code", "message"}}`. What is let in, and from where, is in `guard.py`; corrections are in
@@ -30,15 +30,18 @@ from assistant.corrections import Corrections
 from assistant.errors import BadRequest
 from assistant.guard import MAX_BODY, only_this_machine, read_body, speak_json_errors
 from assistant.http_corrections import CorrectionService
-from assistant.instants import read_instant, read_zone
 from assistant.messages import Reminder, Reply, Request
+from assistant.metrics import Metrics
 from assistant.pipeline import Pipeline
-from assistant.reload import ReloadingRewriter
+from assistant.predict import Predict
+from assistant.rewriters import Rewriters
 from assistant.understand import as_json
 from assistant.when import localise
 
 ANSWER_SECONDS = 1
 """How long an answer under way may still take when the daemon stops."""
+PREDICT_SECONDS = 60
+"""A big model on a slow machine takes its time."""
 STATES = ("active", "pending", "fired", "done", "missed", "cancelled")
 MOST_MINUTES = 366 * 24 * 60
 """Of a snooze."""
@@ -47,14 +50,17 @@ MOST_REMINDERS = 1000
 
 
 class Service:
-    """The routes, over the pipeline; `models` is its rewriter if that can reload."""
+    """The routes, over the pipeline; `rewriters` are its models, of which it then tells."""
 
-    def __init__(self, pipeline: Pipeline, models: ReloadingRewriter | None = None) -> None:
-        self._pipeline, self._models = pipeline, models
-        self._began = monotonic()
+    def __init__(self, pipeline: Pipeline, rewriters: Rewriters | None = None) -> None:
+        self._pipeline, self._rewriters = pipeline, rewriters
+        self._began, self._metrics = monotonic(), Metrics()
+        if rewriters:
+            self._metrics.watch_sources(rewriters, lambda: len(pipeline.store.unsettled_requests()))
 
     def application(self) -> web.Application:
-        app = web.Application(middlewares=[speak_json_errors, only_this_machine], client_max_size=MAX_BODY)
+        app = web.Application(
+            middlewares=[self._metrics.middleware, speak_json_errors, only_this_machine], client_max_size=MAX_BODY)
         one = r"/reminders/{id:\d{1,40}}"
         app.add_routes([
             web.post("/requests", self.say),
@@ -64,12 +70,13 @@ class Service:
             web.post(one + "/done", self.done),
             web.post(one + "/snooze", self.snooze),
             web.post(one + "/move", self.move),
-            web.post("/predict", self.predict),
-            web.post("/convert", self.predict),
             web.get("/health", self.health),
+            web.get("/metrics", self._metrics.answer),
         ])
+        pipeline = self._pipeline
+        app.add_routes(Predict(pipeline.predict, pipeline.clock, pipeline.tz, PREDICT_SECONDS).routes())
         app.add_routes(CorrectionService(Corrections(self._pipeline.store.db), self._pipeline.clock).routes())
-        if self._models:
+        if self._rewriters:
             app.add_routes([web.post("/model/reload", self.reload)])
         return app
 
@@ -81,13 +88,7 @@ class Service:
             if not (0 < len(value) <= 100 and value.isprintable()):
                 raise BadRequest(f'"{name}" must have 1 to 100 printable characters.')
         reply = await self._pipeline.handle(Request(id, body["text"], channel, self._pipeline.clock.now()))
-        return web.json_response(reply_json(reply))
-
-    async def predict(self, request: web.Request) -> web.Response:
-        body = await read_body(request, required={"text": str}, optional={"now": str, "tz": str})
-        tz = read_zone(body["tz"]) if "tz" in body else self._pipeline.tz
-        now = read_instant(body["now"], tz) if "now" in body else self._pipeline.clock.now().astimezone(tz)
-        return web.json_response(as_json(await self._pipeline.predict(body["text"], now, tz)))
+        return web.json_response(reply_json(reply), status=202 if reply.kind == "kept" else 200)
 
     async def reminders(self, request: web.Request) -> web.Response:
         state = request.query.get("state", "active")
@@ -124,14 +125,18 @@ class Service:
 
     async def reload(self, request: web.Request) -> web.Response:
         await read_body(request, required={}, optional={})
-        return web.json_response(asdict(await self._models.reload()))
+        return web.json_response(asdict(await self._rewriters.reload()))
 
     async def health(self, _: web.Request) -> web.Response:
-        models = self._models
+        local = self._rewriters and self._rewriters.loaded
+        remote = self._rewriters and self._rewriters.remote
+        store = self._pipeline.store
         return web.json_response({
             "status": "ok", "version": __version__, "model": self._pipeline.rewriter.name,
-            "model_sha256": models and models.sha256, "model_pointer": models and str(models.pointer),
-            "pending": self._pipeline.store.count_active(), "uptime_s": round(monotonic() - self._began, 1),
+            "model_sha256": local and local.sha256, "model_pointer": local and str(local.pointer),
+            "remote": remote and {"url": remote.url, "circuit": remote.breaker.state},
+            "pending": store.count_active(), "kept": len(store.unsettled_requests()),
+            "uptime_s": round(monotonic() - self._began, 1),
         })
 
     def _changed(self, what: str, reminder: Reminder) -> web.Response:

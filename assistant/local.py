@@ -3,7 +3,9 @@
 import asyncio
 import json
 import math
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -20,6 +22,8 @@ BEYOND = 200
 """Tokens by which an answer may be longer than its request, for times; one that is longer is no answer."""
 CONTEXT = 4096
 """Tokens: 500 characters of four bytes each at one token a byte, twice."""
+_LOADING = threading.Lock()
+"""llama-cpp-python closes the process's stderr while it loads; two at once would each put back what the other left."""
 
 
 def model_file(path: Path) -> Path:
@@ -58,8 +62,16 @@ def confidence(written: list[str], sort: float, choices: list[tuple[int, float]]
     return sort * math.prod(p for place, p in choices if place in counts)
 
 
+class Abandoned(Exception):
+    """Nobody waits for this answer any more."""
+
+
+def _wanted() -> bool:
+    return False
+
+
 class LlamaModel:
-    """A loaded GGUF with its fixed vocabulary; not to be used from two threads at once.
+    """A loaded GGUF with its fixed vocabulary and one llama.cpp context; not to be used from two threads at once.
 
     Raises `ModelMissing`, or `ModelError` if llama.cpp cannot read the file.
     """
@@ -69,15 +81,16 @@ class LlamaModel:
 
         self._cpp = llama_cpp
         try:
-            self._llm = llama_cpp.Llama(
-                str(file),
-                n_ctx=CONTEXT,
-                n_batch=512,
-                n_threads=threads,
-                n_threads_batch=threads,
-                n_gpu_layers=0,
-                verbose=False,
-            )
+            with _LOADING:
+                self._llm = llama_cpp.Llama(
+                    str(file),
+                    n_ctx=CONTEXT,
+                    n_batch=512,
+                    n_threads=threads,
+                    n_threads_batch=threads,
+                    n_gpu_layers=0,
+                    verbose=False,
+                )
         except (ValueError, RuntimeError, OSError) as e:
             raise ModelError(
                 f"The model {file} cannot be loaded ({e}): fetch it again, or set [model] path in config.toml."
@@ -104,9 +117,11 @@ class LlamaModel:
         share /= share.sum()
         return tokens[best], dict(zip(tokens, share.tolist()))
 
-    def write(self, text: str) -> tuple[str, float]:
-        """The lines for a `words.model_text` in folded words, and the `confidence` in them. Raises `Unreadable` if no
-        end was found."""
+    def write(self, text: str, abandoned: Callable[[], bool] = _wanted) -> tuple[str, float]:
+        """The lines for a `words.model_text` in folded words, and the `confidence` in them.
+
+        Raises `Unreadable` if no end was found, and `Abandoned` before the next token once `abandoned` is true.
+        """
         constraint = Constraint(self._vocabulary, [w.folded for w in words(text)])
         sort: float | None = None
         choices: list[tuple[int, float]] = []
@@ -115,6 +130,8 @@ class LlamaModel:
         for _ in range(min(len(waiting) + BEYOND, CONTEXT - len(waiting))):
             allowed = constraint.allowed
             if len(allowed) > 1:
+                if abandoned():
+                    raise Abandoned
                 self._llm.eval(waiting)
                 waiting = []
                 token, shares = self._choose(allowed)
@@ -137,43 +154,90 @@ class LlamaModel:
 
 
 class LlamaRewriter:
-    """The `Rewriter` that runs here. One request at a time, off the event loop; `queue` more may wait, then `Busy`."""
+    """The `Rewriter` that runs here, off the event loop.
 
-    def __init__(self, path: Path, threads: int = 1, queue: int = 64) -> None:
+    `contexts` requests are worked on at once, each on a llama.cpp context of its own and `threads` threads (llama.cpp
+    lets go of the GIL while it computes); `queue` more may wait, first come first served, then `Busy`. All contexts map
+    the same weights from the file. Of models/small a further one costs 40 MiB, 24 of them keys and values of `CONTEXT`.
+
+    Cancelling `rewrite` abandons the request: one that waits is never begun and its place is free at once, one under
+    way stops before its next token, and its context is free as soon as it has stopped.
+    """
+
+    def __init__(self, path: Path, threads: int = 1, queue: int = 64, contexts: int = 1) -> None:
         self.name = path.name if path.is_dir() else path.stem
-        self._path, self._threads, self._room = path, threads, queue + 1
+        self._path, self._threads, self._contexts, self._room = path, threads, contexts, contexts + queue
         self._ask_below = ask_below(path)
+        self._idle: list[LlamaModel] = []
+        """The last to be used is the next: what it needs may still be in the processor's cache."""
+        self._jobs: set[Future[Rewrite]] = set()
+        """Under way or waiting. A worker may take its own out at any instant: look at a copy."""
+        self.ended = 0
+        """Requests that were begun and came to an end, in whatever way; while some are worked on it grows, or the model
+        hangs. (Workers that end in the same instant may count as one.)"""
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are worked on, those that were abandoned and have not stopped yet among them."""
+        return sum(job.running() for job in self._jobs.copy())
+
+    @property
+    def waiting(self) -> int:
+        """Requests for which no context is free."""
+        return sum(not job.running() and not job.done() for job in self._jobs.copy())
 
     async def __aenter__(self) -> Self:
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="rewrite")
+        self._workers = ThreadPoolExecutor(self._contexts, thread_name_prefix="rewrite")
         try:
-            self._model = await self._run(lambda: LlamaModel(model_file(self._path), self._threads))
+            await asyncio.wrap_future(self._workers.submit(self._load))
         except BaseException:
-            self._worker.shutdown(wait=False)
+            self._workers.shutdown(wait=False)
             raise
         return self
+
+    def _load(self) -> None:
+        file = model_file(self._path)
+        try:
+            for _ in range(self._contexts):
+                self._idle.append(LlamaModel(file, self._threads))
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._run(self._model.close)
-        self._worker.shutdown()
+        """What was asked for before is answered first."""
+        await asyncio.to_thread(self._finish)
 
-    async def _run(self, work):
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+    def _finish(self) -> None:
+        self._workers.shutdown()
+        self._close()
 
     async def rewrite(self, text: str) -> Rewrite:
-        if self._room <= 0:
+        if len(self._jobs) >= self._room:
             raise Busy
-        self._room -= 1
+        abandoned = threading.Event()
+        job = self._workers.submit(self.rewrite_now, text, abandoned.is_set)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
         try:
-            return await self._run(lambda: self.rewrite_now(text))
+            return await asyncio.wrap_future(job)  # cancelling that cancels a job that has not begun
         finally:
-            self._room += 1
+            abandoned.set()
 
-    def rewrite_now(self, text: str) -> Rewrite:
-        """`rewrite` on this thread."""
-        began = perf_counter()
-        lines, confidence = self._model.write(model_text(text))
-        ms = round((perf_counter() - began) * 1000, 2)
+    def rewrite_now(self, text: str, abandoned: Callable[[], bool] = _wanted) -> Rewrite:
+        """`rewrite` on this thread, of which there are no more than contexts. Raises `Abandoned`."""
+        model = self._idle.pop()
+        try:
+            began = perf_counter()
+            lines, confidence = model.write(model_text(text), abandoned)
+            ms = round((perf_counter() - began) * 1000, 2)
+        finally:
+            self._idle.append(model)
+            self.ended += 1
         return Rewrite(lines, self.name, confidence, ms, self._ask_below)

@@ -90,6 +90,8 @@ class Understanding:
     """Whether the confidence is high enough to act without asking first."""
     skipped: tuple[str, ...] = ()
     """Why the models that should have answered first did not."""
+    ask_below: float = ASK_BELOW
+    """The confidence below which the model that wrote it should ask first, by its calibration."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,15 @@ Port = Annotated[int | None, typer.Option("--port", metavar="N", help="The daemo
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-def settings(config: Path | None, host: str | None = None, port: int | None = None, data: Path | None = None):
-    """The `Config` in force, the options over it. Raises `ConfigError`."""
+def settings(
+    config: Path | None, host: str | None = None, port: int | None = None, data: Path | None = None,
+    section: str = "http",
+):
+    """The `Config` in force, the options over it; `host` and `port` are those of `section`. Raises `ConfigError`."""
     from assistant.config import load
 
-    http = {k: v for k, v in {"host": host, "port": port}.items() if v is not None}
-    return load(config, **({"http": http} if http else {}), **({"data": {"dir": str(data)}} if data else {}))
+    listen = {k: v for k, v in {"host": host, "port": port}.items() if v is not None}
+    return load(config, **({section: listen} if listen else {}), **({"data": {"dir": str(data)}} if data else {}))
 
 
 def print_json(value: object) -> None:

@@ -17,14 +17,13 @@ def parse_lines(lines: Iterable[bytes], now: datetime | None, tz: ZoneInfo, conf
 
     A line that cannot be taken is an answer too: kind `other` with an `error`. Raises `ModelError` without a model.
     """
-    from assistant.local import LlamaRewriter
-    from assistant.pointer import models_of
+    from assistant.rewriters import rewriters_of
     from assistant.understand import as_json as as_object
 
     # Ctrl-C simply ends the process: there is nothing to put away, and Python's own handler misses one that comes in
     # the instant before it waits for the next line.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    rewriter = LlamaRewriter(models_of(config).in_use(), config.model.threads, config.model.queue)
+    rewriter = rewriters_of(config).rewriter
     with asyncio.Runner() as runner:
         runner.run(rewriter.__aenter__())
         try:

@@ -37,12 +37,14 @@ class Reloaded:
 
 
 class ReloadingRewriter:
-    """The `Rewriter` of the model in use; `threads` and `queue` as `LlamaRewriter` has them."""
+    """The `Rewriter` of the model in use; `threads`, `queue` and `contexts` as `LlamaRewriter` has them."""
 
-    def __init__(self, models: Models, threads: int = 1, queue: int = 64) -> None:
-        self._models, self._threads, self._queue = models, threads, queue
+    def __init__(self, models: Models, threads: int = 1, queue: int = 64, contexts: int = 1) -> None:
+        self._models, self._threads, self._queue, self._contexts = models, threads, queue, contexts
         self._one_at_a_time = asyncio.Lock()
-        self._closing: set[asyncio.Task] = set()
+        self._closing: dict[asyncio.Task, LlamaRewriter] = {}
+        self.reloads = 0
+        """Times that another model came into use."""
 
     @property
     def name(self) -> str:
@@ -58,6 +60,21 @@ class ReloadingRewriter:
     def pointer(self) -> Path:
         """The file that says which model is in use, absolute."""
         return self._models.pointer.absolute()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are worked on, those on the models before among them; `waiting` likewise."""
+        return sum(r.in_flight for r in (self._rewriter, *self._closing.values()))
+
+    @property
+    def waiting(self) -> int:
+        """Requests for which no context is free."""
+        return sum(r.waiting for r in (self._rewriter, *self._closing.values()))
+
+    @property
+    def ended(self) -> int:
+        """Requests that came to an end on the model in use; another one begins anew."""
+        return self._rewriter.ended
 
     async def __aenter__(self) -> Self:
         """Loads the model in use or, with a warning each, what was in use before, the model that ships in the end.
@@ -124,10 +141,11 @@ class ReloadingRewriter:
             except ModelError as e:
                 return await self._keep(wanted, e)
             old, self._rewriter, self._used = self._rewriter, rewriter, wanted
+            self.reloads += 1
             # What was asked of it before stands in its queue before this.
             closing = asyncio.create_task(old.__aexit__(None, None, None), name=f"close the model {old.name}")
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+            self._closing[closing] = old
+            closing.add_done_callback(self._closing.pop)
             log.info("the model %s is in use", self.name, extra={"before": old.name, "sha256": self.sha256})
             return self._now(changed=True)
 
@@ -160,4 +178,4 @@ class ReloadingRewriter:
         return await self._open(self._models.place(used))
 
     async def _open(self, path: Path) -> LlamaRewriter:
-        return await LlamaRewriter(path, self._threads, self._queue).__aenter__()
+        return await LlamaRewriter(path, self._threads, self._queue, self._contexts).__aenter__()

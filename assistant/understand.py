@@ -34,7 +34,7 @@ def understand(
     def result(kind: Kind, lines: str, entries=(), target=None, shift=None, error=None) -> Understanding:
         return Understanding(
             text, kind, lines, tuple(entries), target, shift, rewrite.confidence, rewrite.model, rewrite.ms, error,
-            sure, rewrite.skipped,
+            sure, rewrite.skipped, rewrite.ask_below,
         )
 
     try:
@@ -127,6 +127,7 @@ def as_json(u: Understanding) -> dict:
             for e in u.entries
         ],
         "confidence": round(u.confidence, 4),
+        "ask_below": u.ask_below,
         "model": u.model,
         "ms": u.ms,
     }

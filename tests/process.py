@@ -20,6 +20,8 @@ ASSISTANT = [sys.executable, "-m", "assistant"]
 class Daemon:
     """`assistant run` on a data folder and a free port. A context manager; leaving kills what still runs."""
 
+    command = "run"
+
     def __init__(
         self, data: Path, env: dict[str, str] | None = None, prefix: tuple[str, ...] = (), options: tuple[str, ...] = ()
     ) -> None:
@@ -29,7 +31,7 @@ class Daemon:
             | {"ASSISTANT_NOTIFY__USE": "log", "TZ": "Europe/London"}
             | (env or {})
         )
-        self._command = [*prefix, *ASSISTANT, "run", "--data", str(data), "--port", "0", *options]
+        self._command = [*prefix, *ASSISTANT, self.command, "--data", str(data), "--port", "0", *options]
         self.lines: list[str] = []
         """All that it has written to its log."""
         self._news: queue.Queue[str | None] = queue.Queue()
@@ -117,3 +119,9 @@ class Daemon:
 
     def say(self, text: str, **more: str) -> dict:
         return self.call("POST", "/requests", {"text": text, **more})[1]
+
+
+class Service(Daemon):
+    """`assistant serve`, the model service, likewise."""
+
+    command = "serve"

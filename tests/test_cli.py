@@ -11,7 +11,7 @@ import pytest
 
 from tests.process import ASSISTANT, Daemon
 
-COMMANDS = ["run", "say", "list", "done", "cancel", "snooze", "move", "parse", "doctor"]
+COMMANDS = ["run", "serve", "say", "list", "done", "cancel", "snooze", "move", "parse", "doctor"]
 NOW = ("--now", "2026-03-12T12:00", "--tz", "Europe/London")
 
 

@@ -10,13 +10,14 @@ import pytest
 
 from assistant import guard
 from assistant.clock import SystemClock
-from assistant.errors import AddressTaken
+from assistant.errors import AddressTaken, ModelError
 from assistant.http import Service, listening
 from assistant.listen import open_socket
 from assistant.pipeline import Pipeline
 from assistant.store import Store
 from assistant.when import Policy
 from tests.fakes import ScriptedRewriter
+from tests.test_predict import Held, several
 
 LONDON = ZoneInfo("Europe/London")
 SCRIPT = {
@@ -116,6 +117,13 @@ async def test_predict_understands_and_stores_nothing(client, path):
     assert (await client("GET", "/reminders"))[1] == {"reminders": []}
 
 
+async def test_predict_understands_a_list(client):
+    status, answer = await client("POST", "/predict", {"texts": ["remind me to buy milk", "", "what have I got"]})
+    assert status == 200
+    milk, blank, got = answer["results"]
+    assert (milk["kind"], blank["error"]["code"], got["kind"]) == ("needs_time", "blank", "list")
+
+
 async def test_reminders_are_listed_by_state_and_at_most_so_many(client):
     bins = await made(client, "remind me to take the bins out every thursday at 7")
     mum = await made(client)
@@ -186,13 +194,27 @@ async def test_a_reminder_is_moved_also_to_a_recurrence(client):
     assert answer["reminder"]["due"][11:16] == "08:00"
 
 
+async def test_metrics_count_requests_by_route(client):
+    await made(client)
+    async with client.session.get(client.url + "/metrics") as answer:
+        assert 'assistant_requests_total{key="",route="/requests",status="200"} 1.0' in await answer.text()
+
+
+async def test_what_is_kept_is_accepted_and_not_done(client, rewriter):
+    rewriter.broken = ModelError("The model is away: wait.")
+    status, answer = await client("POST", "/requests", {"text": "call mum tomorrow at five"})
+    assert (status, answer["kind"], answer["reminders"]) == (202, "kept", [])
+    assert (await client("GET", "/health"))[1]["kept"] == 1
+
+
 async def test_health_tells_version_model_and_how_much_is_pending(client):
     await made(client)
     status, answer = await client("GET", "/health")
     assert status == 200
     assert (answer["status"], answer["model"], answer["pending"]) == ("ok", "scripted", 1)
     assert set(answer) == {
-        "status", "version", "model", "model_sha256", "model_pointer", "pending", "uptime_s"}
+        "status", "version", "model", "model_sha256", "model_pointer", "remote", "pending", "kept",
+        "uptime_s"}
 
 
 REFUSED = {
@@ -266,6 +288,26 @@ class TestOfABug:
         assert "secret" not in str(answer) and "Traceback" not in str(answer)
         assert "secret detail" in caplog.text
         assert (await client("GET", "/health"))[0] == 200
+
+
+class TestOfAClientThatGoesAway:
+    @pytest.fixture
+    def rewriter(self):
+        return Held()
+
+    async def test_what_it_asked_for_is_done_all_the_same(self, client, rewriter):
+        _, writer = await asyncio.open_connection("127.0.0.1", int(client.url.rpartition(":")[2]))
+        body = b'{"text": "call mum in 2 hours"}'
+        writer.write(b"POST /requests HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await several(rewriter.begun, 1)
+        writer.close()
+        assert (await client("GET", "/reminders"))[1] == {"reminders": []}
+        assert rewriter.abandoned.empty()
+        rewriter.go_on.set()
+        async with asyncio.timeout(10):
+            while not (made := (await client("GET", "/reminders"))[1]["reminders"]):
+                pass
+        assert [r["task"] for r in made] == ["call mum"]
 
 
 @pytest.mark.parametrize("origin", [

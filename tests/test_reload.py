@@ -16,16 +16,19 @@ import pytest
 
 from assistant.clock import SystemClock
 from assistant.errors import ModelError, ModelMissing
+from assistant.fallback import FallbackRewriter
 from assistant.http import Service, listening
 from assistant.listen import open_socket
 from assistant.local import LlamaRewriter
 from assistant.pipeline import Pipeline
 from assistant.pointer import Models
 from assistant.reload import ReloadingRewriter
+from assistant.rewriters import Rewriters
 from assistant.store import Store
 from assistant.when import Policy
 from tests.conftest import MODEL
 from tests.fakes import ScriptedRewriter, Ticks
+from tests.held import HeldModels
 from tests.model_folders import break_byte, candidate, sha256
 from tests.process import Daemon
 from tests.test_life_cycle import patched
@@ -48,6 +51,12 @@ def models(tmp_path) -> Models:
 async def rewriter(models):
     async with ReloadingRewriter(models, queue=500) as rewriter:
         yield rewriter
+
+
+@pytest.fixture
+def held(monkeypatch):
+    with HeldModels(monkeypatch) as held:
+        yield held
 
 
 def warnings(caplog) -> list[str]:
@@ -92,10 +101,10 @@ async def test_the_old_model_is_closed_after_its_last_request_even_when_all_of_i
         await close(self, *exc)
         events.append(f"{self.name} closed")
 
-    def written(self, text):
+    def written(self, text, abandoned):
         assert self.name == "fresh" or go_on.wait(30)
         events.append(f"{self.name} wrote")
-        return write(self, text)
+        return write(self, text, abandoned)
 
     monkeypatch.setattr(LlamaRewriter, "__aexit__", closed)
     monkeypatch.setattr(LlamaRewriter, "rewrite_now", written)
@@ -109,6 +118,20 @@ async def test_the_old_model_is_closed_after_its_last_request_even_when_all_of_i
     assert sorted(events) == ["fresh closed", "fresh wrote", "small closed"] + ["small wrote"] * 10
     assert [e for e in events if e.startswith("small")][-1] == "small closed"
     assert {(await answer).model for answer in asked} == {"small"}
+
+
+async def test_requests_on_the_model_before_are_counted_until_they_are_answered(models, held):
+    async with ReloadingRewriter(models, queue=5, contexts=2) as rewriter:
+        models.promote("fresh", "x")
+        old = [asyncio.create_task(rewriter.rewrite(EAT)) for _ in range(3)]
+        await asyncio.to_thread(held.wait_begun, 2)
+        assert (await rewriter.reload()).changed
+        new = [asyncio.create_task(rewriter.rewrite(EAT)) for _ in range(2)]
+        await asyncio.to_thread(held.wait_begun, 2)
+        assert (rewriter.in_flight, rewriter.waiting) == (4, 1)
+        held.go_on.set()
+        assert [a.model for a in await asyncio.gather(*old, *new)] == ["small"] * 3 + ["fresh"] * 2
+        assert (rewriter.in_flight, rewriter.waiting) == (0, 0)
 
 
 async def test_of_two_reloads_at_once_one_changes_the_model(rewriter, models):
@@ -306,7 +329,8 @@ async def test_a_rewriter_without_a_manifest_asks_below_one_half(tmp_path):
 async def test_http_reloads_and_tells_which_model_is_in_use(rewriter, models, tmp_path):
     with Store.open(tmp_path / "reminders.db") as store, open_socket("127.0.0.1", 0) as socket:
         pipeline = Pipeline(rewriter, store, Policy(), ZoneInfo("UTC"), SystemClock(), "model", lambda: None)
-        async with listening(Service(pipeline, rewriter), socket) as url, aiohttp.ClientSession(url) as session:
+        rewriters = Rewriters(FallbackRewriter({"local": rewriter}), rewriter, None)
+        async with listening(Service(pipeline, rewriters), socket) as url, aiohttp.ClientSession(url) as session:
             async def call(method: str, path: str, body: dict | None = None) -> dict:
                 async with session.request(method, path, json=body) as response:
                     assert response.status == 200

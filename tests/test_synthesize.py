@@ -11,8 +11,8 @@ import pytest
 from assistant.grammar import automaton, is_range, is_when
 from assistant.words import model_text, normalise
 from tests.test_decoding import VOCABULARIES, follow
-from training import clock_times, dates
-from training.synthesize import SEED_DATA, Synthesizer, check, imply_half
+from training import clock_times, dates, synthesize
+from training.synthesize import SEED_DATA, Example, Synthesizer, check, imply_half
 
 GOLD = Path(__file__).parent.parent.parent / "shared" / "eval" / "dev.jsonl"
 
@@ -71,6 +71,7 @@ def test_every_frame_yields_an_example(synthesizer):
         for frame in frames:
             one = Synthesizer.__new__(Synthesizer)
             only = {"frames": {source: [frame]}, "weights": {source: [1.0]}, "several": [frame], "brief": [frame]}
+            only["single"] = [frame]
             one.__dict__ = synthesizer.__dict__ | only
             if not any(one._example(random, source) for _ in range(12)):
                 barren.append((source, frame))
@@ -121,6 +122,34 @@ def test_nothing_out_of_the_evaluation_set_stands_in_the_seed_data(synthesizer):
 def test_a_text_that_is_excluded_never_comes_out():
     common = next(Synthesizer().examples(9)).text
     assert all(e.text != common for e in islice(Synthesizer(frozenset({common})).examples(9), 50))
+
+
+def test_two_requests_said_one_after_the_other_hold_the_reminders_of_both(synthesizer, monkeypatch):
+    for share, value in (("SEVERAL", 0), ("BRIEF", 0), ("TOGETHER", 1)):
+        monkeypatch.setattr(synthesize, share, value)
+    random, made = Random(11), []
+    while len(made) < 200:
+        made += filter(None, [synthesizer._example(random, "frames_set")])
+    assert all(line.count("|") == 1 for e in made for line in e.rewrite.split("\n"))
+    assert {e.rewrite.count("\n") for e in made} == {1}
+    vocabulary = VOCABULARIES[0].values[0]
+    assert all(follow(vocabulary, e.text, e.rewrite) for e in made)
+
+
+@pytest.mark.parametrize(
+    ("text", "rewrite", "other_tasks"),
+    [
+        ("tell me to check on the notary upload in forty minutes .", "check on the notary upload | in 40 minutes", True),
+        ("wake me at six , dinner is at eight", "wake | 06:00\ndinner | 20:00", False),
+        ("i want to hear nothing more about to do lists", "/other", False),
+    ],
+)
+def test_a_request_that_is_retold_means_at_the_same_time_what_it_meant(synthesizer, text, rewrite, other_tasks):
+    random, example = Random(12), Example(text, rewrite, "extra")
+    told = [synthesizer.retold(random, example) for _ in range(60)]
+    assert len({e.text for e in told}) > 10
+    assert {e.rewrite.partition("|")[2] for e in told} == {rewrite.partition("|")[2]}
+    assert (len({e.rewrite for e in told}) > 1) == other_tasks
 
 
 def test_the_rewrite_language_is_what_is_trained(synthesizer):

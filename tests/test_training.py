@@ -15,6 +15,7 @@ from assistant.grammar import automaton  # noqa: E402
 from assistant.local import LlamaModel  # noqa: E402
 from assistant.prompt import completion, prompt  # noqa: E402
 from training import export, pretrain  # noqa: E402
+from training.muon import StackedMuon  # noqa: E402
 from training.synthesize import Synthesizer  # noqa: E402
 from training.tokenizer import load_tokenizer, train_tokenizer  # noqa: E402
 from training.warm_start import grow, read_gguf  # noqa: E402
@@ -143,6 +144,57 @@ def test_no_batch_holds_more_tokens_than_it_may_and_no_example_is_lost():
     made = pretrain.batches(Synthesizer(), tokenizer, seed=5, size=700, count=300)
     assert sum(len(tokens) for tokens, _ in made) == 300
     assert all(tokens.numel() <= 700 or len(tokens) == 1 for tokens, _ in made)
+
+
+def test_worker_processes_draw_the_same_batches_in_the_same_order():
+    how = {"size": 700, "count": 40, "extra": [next(Synthesizer().examples(6))], "share": 0.1, "retell": True}
+    source, tokenizer = Synthesizer(), train_tokenizer(600, seed=1, examples=2000)
+    drawn = []
+    for workers in (0, 1):
+        stream = pretrain.chunks(source, tokenizer, seed=1, first=3, workers=workers, **how)
+        drawn.append(list(islice(stream, 2)))
+        stream.close()
+    alone, beside = drawn
+    assert [chunk for chunk, _ in alone] == [chunk for chunk, _ in beside] == [3, 4]
+    for (_, one), (_, other) in zip(alone, beside):
+        assert all(torch.equal(a, b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y))
+
+
+def test_a_run_that_has_minutes_ends_by_the_clock_with_its_rate_fallen(run, tmp_path):
+    (tmp_path / "tokenizer.json").write_bytes((run / "tokenizer.json").read_bytes())
+    factors, told = [], pretrain.schedule
+
+    def schedule(*a, **k):
+        factors.append(told(*a, warmup=1, **k))
+        return factors[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrain, "schedule", schedule)
+        patch.setattr(pretrain, "CHUNK", 100)
+        pretrain.train(tmp_path, steps=None, minutes=0.02, fall=1.0, **TINY)
+    assert factors == sorted(factors, reverse=True)
+    assert factors[-1] < 0.5
+    assert "val_loss" in log(tmp_path)[-1]
+    assert (tmp_path / "model.safetensors").exists()
+    recipe = json.loads((tmp_path / "recipe.json").read_text())
+    assert recipe["minutes"] == 0.02
+    assert "steps" not in recipe
+
+
+def test_muon_over_stacked_matrices_steps_as_the_one_of_torch():
+    shapes = ((8, 8), (8, 8), (24, 8), (8, 24), (24, 8))
+    torch.manual_seed(1)
+    mine = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in mine]
+    how = {"lr": 0.02, "weight_decay": 0.01, "adjust_lr_fn": "original"}
+    tools = StackedMuon(mine, **how), torch.optim.Muon(theirs, **how)
+    for _ in range(3):
+        for p, q in zip(mine, theirs):
+            p.grad = torch.randn_like(p)
+            q.grad = p.grad.clone()
+        for tool in tools:
+            tool.step()
+    assert all(torch.allclose(p, q, atol=1e-4) for p, q in zip(mine, theirs))
 
 
 def test_a_model_that_was_exported_can_be_trained_on(run, model, tmp_path):

@@ -86,6 +86,7 @@ def test_what_parse_prints_has_every_field_in_its_form():
             {"task": "bins", "when": "every thursday 07:00", "due": "2026-03-12T07:00:00+00:00", "rrule": "FREQ=WEEKLY;BYDAY=TH"}
         ],
         "confidence": 0.9,
+        "ask_below": 0.5,
         "model": "small",
         "ms": 3.2,
     }
