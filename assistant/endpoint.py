@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 
+import aiohttp
 from yarl import URL
 
 from assistant import __version__
@@ -29,6 +30,9 @@ MOST_BYTES = 64 * 1024
 """Of an answer."""
 KEEPALIVE_SECONDS = 60
 """An idle connection is kept for so long: less than the 75 s after which nginx and `assistant serve` close it."""
+
+LONGEST_PLACE = 80
+"""Characters that are told of an address which a service names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,6 @@ class Endpoint:
             raise ConfigError("[remote] key holds characters that no key has: copy it again.")
 
     async def __aenter__(self) -> Self:
-        import aiohttp
-
         if self.url and not (self._secure or self._here):
             log.warning("what is said, and the key, goes to %s unencrypted: an https address would keep it", self.url)
         headers = {
@@ -118,8 +120,6 @@ class Endpoint:
 
     async def call(self, path: str, body: Mapping[str, Any] | None = None) -> Answer:
         """POST `body`, or GET without one. Raises `RemoteAway`, or `WrongAnswer` for what is too long or no HTTP."""
-        import aiohttp
-
         id = uuid.uuid4().hex
         try:
             try:
@@ -174,8 +174,6 @@ class Endpoint:
 
     def _what(self, error: Exception) -> str:
         """What is wrong, in a few words that hold nothing of the request."""
-        import aiohttp
-
         match error:
             case aiohttp.ConnectionTimeoutError():
                 return f"no connection within {self._settings.connect_seconds:g} s"
@@ -194,8 +192,6 @@ class Endpoint:
 
 def _broke(error: Exception) -> bool:
     """Whether the connection was refused or ended before the answer was whole."""
-    import aiohttp
-
     if isinstance(error, aiohttp.ClientConnectorError):
         return isinstance(error.os_error, ConnectionError)
     return isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError))
@@ -217,6 +213,6 @@ def _where(location: str | None) -> str:
     """The place that a redirect names, without what may be private in it."""
     try:
         url = URL(location or "")
-        return f"to {url.origin()}" if url.absolute else "elsewhere"
+        return f"to {url.origin()}"[:LONGEST_PLACE] if url.absolute else "elsewhere"
     except ValueError:
         return "elsewhere"

@@ -71,13 +71,14 @@ class FallbackRewriter:
         await self._stack.__aexit__(kind, error, trace)
 
     async def come_back(self) -> None:
-        """Try once more to enter those that are out."""
+        """Try once more to enter those that are out. Told when one is there again, or is missing for another reason."""
         for name in [*self.out]:
             try:
                 await self._stack.enter_async_context(self._sources[name])
             except ModelError as e:
+                if str(e) != str(self.out[name]):
+                    log.warning("still without the %s model: %s", name, e, extra={"code": e.code})
                 self.out[name] = e
-                log.warning("still without the %s model: %s", name, e, extra={"code": e.code})
             else:
                 del self.out[name]
                 log.info("the %s model is there again", name)

@@ -11,6 +11,9 @@ A terminal for which there is no reason is left out, and with it every rule that
 right-recursive, so that the text grows with the request and not with its square. Only `decoding.MAX_TASK_WORDS` is not
 in it, which would multiply it by forty: of a request of more than 38 words it lets tasks through that are longer.
 
+Measured with the model that ships, on one thread: requests of 5, 16 and 60 words take 24, 39 and 171 ms under their
+grammar, 15, 25 and 89 ms under the mask and 17, 25 and 80 ms under neither; llama.cpp reads a grammar in 0.1 to 0.2 ms.
+
 The format: GBNF as llama.cpp's grammars/README.md has it, which xgrammar (vLLM, SGLang) reads as well; names of rules
 are letters, digits and hyphens.
 """

@@ -3,8 +3,8 @@
 They are the model's own, before a grammar has taken out what may not be written, so that a share went to what could
 never come. Of the likeliest tokens at each place, those are taken out again here that no rewrite of the request could
 go on with, as the mask of a model in this process does with all. What cannot be known any more is what lies beyond the
-likeliest, and whether the answer might have gone on where it ended. Measured with the model that ships: for 127 of 150
-requests within 0.01 of `LlamaRewriter`, and on one side of 0.5 with it for 147.
+likeliest, and whether the answer might have gone on where it ended. Measured with the model that ships, behind
+llama-cpp-python's server: for 480 of 501 requests within 0.01 of `LlamaRewriter`, and on its side of 0.5 for 500.
 """
 
 import math

@@ -65,7 +65,7 @@ class Completions:
         except ValueError as e:
             raise WrongAnswer(self._endpoint.url, str(e)) from None
         name = PurePath(self._model).name or "unnamed"
-        sure = sureness(lines, tokens(choice.get("logprobs")), said)
+        sure = sureness(lines, tokens(choice.get("logprobs"))[:MOST_TOKENS], said)
         return Rewrite(lines, f"remote:{name}", sure, 0.0)
 
     async def _meet(self) -> None:

@@ -22,8 +22,8 @@ CMAKE_ARGS = "-DLLAVA_BUILD=OFF -DCMAKE_C_FLAGS=-U__AMX_INT8__ -DCMAKE_CXX_FLAGS
 amxtileintrin.h names no more of them as input), and every rewrite ends in a segmentation fault. A small model gains
 nothing by AMX."""
 SHIPPED_MODEL = TOP / "models/small"
-APT_FOR_TESTS = {"faketime": "faketime"}
-"""Command -> Debian package: the tests move the clock of a real daemon."""
+APT_FOR_TESTS = {"faketime": "faketime", "nginx": "nginx", "openssl": "openssl", "rsync": "rsync"}
+"""Command -> Debian package: the tests move the clock of a real daemon, and put a real nginx before a real service."""
 
 
 def stop(sentence: str) -> None:
@@ -114,7 +114,8 @@ def install(purpose: str, lock: int) -> None:
 
 
 def need_apt_packages() -> None:
-    missing = [package for command, package in APT_FOR_TESTS.items() if not shutil.which(command)]
+    where = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])  # nginx is there, for root's PATH alone
+    missing = [package for command, package in APT_FOR_TESTS.items() if not shutil.which(command, path=where)]
     if not missing:
         return
     if os.geteuid() or not shutil.which("apt-get"):

@@ -138,6 +138,7 @@ StartLimitBurst=30
 Type=exec
 # By a shell, as the name of a program may not have quotes in it for systemd, but any word after it may.
 ExecStart=/bin/sh -c 'exec "$$0" run' "{program}"
+SyslogIdentifier={NAME}
 WorkingDirectory={str(TOP).replace("%", "%%")}
 Restart=on-failure
 RestartSec=5

@@ -105,7 +105,7 @@ class Front:
     def error(self, *request: Any, **options: Any) -> tuple[int, str, dict[str, str]]:
         """Status, code and headers of an answer that must be an error in JSON with a sentence."""
         status, headers, body = self.ask(*request, **options)
-        assert headers["content-type"] == "application/json", body
+        assert headers["content-type"].partition(";")[0] == "application/json", body
         error = json.loads(body)["error"]
         assert error["message"].endswith(".")
         return status, error["code"], headers

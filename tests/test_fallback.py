@@ -195,14 +195,16 @@ async def test_one_that_was_missing_can_be_taken_back_in(local, remote, caplog):
     local.missing = ModelMissing("nowhere")
     async with FallbackRewriter({"local": local, "remote": remote}) as rewriter:
         await rewriter.come_back()
-        assert (await rewriter.rewrite("eat")).model == "remote:small"
+        local.missing = ModelError("There is no room for it.")
+        await rewriter.come_back()
+        assert (await rewriter.rewrite("eat")).skipped == ("local: There is no room for it.",)
         local.missing = None
         await rewriter.come_back()
         assert (await rewriter.rewrite("eat")).model == "small"
         assert local.entered == 1
     assert local.entered == 0
     assert [message for _, message in told(caplog)][1:] == [
-        "still without the local model: There is no model at nowhere: restore the models folder, or set [model] path in config.toml.",
+        "still without the local model: There is no room for it.",
         "the local model is there again",
     ]
 

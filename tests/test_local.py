@@ -68,12 +68,12 @@ def all_(*texts: str, of: LlamaRewriter) -> list[asyncio.Task]:
 
 async def test_parallel_contexts_give_the_same_answers_as_one(loaded):
     texts = [f"{ask} {what} {when}"
-             for ask in ("remind me to", "hey um can you", "don't let me forget to")
+             for ask in ("remind me to", "hey um can you")
              for what in ("call mum", "take the bins out", "buy milk and eggs")
-             for when in ("tomorrow at like five ish", "every thursday at 7 am", "in half an hour", "")]
+             for when in ("tomorrow at like five ish", "every thursday at 7 am", "in half an hour")]
     async with LlamaRewriter(MODEL, contexts=3) as rewriter:
         answers = await asyncio.gather(*all_(*texts, of=rewriter))
-    assert [(a.text, a.confidence) for a in answers] == [loaded.write(text.strip()) for text in texts]
+    assert [(a.text, a.confidence) for a in answers] == [loaded.write(text) for text in texts]
 
 
 async def test_as_many_requests_as_contexts_are_worked_on_at_once_and_the_rest_waits_its_turn(held):

@@ -10,7 +10,10 @@ import threading
 
 import pytest
 
+from assistant.access import FAILURES_A_MINUTE
+from assistant.keys import KeyFile
 from tests.nginx import NGINX, Front, Service, free_port, wanted
+from tests.process import Service as Serve
 
 pytestmark = wanted
 SECRET = "call Zbigniew about the boomerang"
@@ -85,7 +88,7 @@ def test_a_host_that_is_not_ours_is_not_served(front, service, host, plain):
 
 
 def test_it_goes_by_all_the_names_that_it_was_given(tmp_path, service):
-    with Front(tmp_path, service.port, known=("reminders.example.org", "127.0.0.1", "[::1]")) as front:
+    with Front(tmp_path, service.port, known=("reminders.example.org", "127.0.0.1", "::1")) as front:
         for host in ("reminders.example.org", "Reminders.Example.org:443", "127.0.0.1", "[::1]"):
             assert front.ask("POST", "/predict", BODY, JSON | {"Host": host})[0] == 200
         assert front.error("POST", "/predict", BODY, JSON)[:2] == (421, "misdirected")
@@ -228,6 +231,44 @@ def test_nothing_that_was_said_stands_in_the_log(impatient, service):
 def test_nginx_finds_nothing_to_warn_of(front):
     done = subprocess.run([NGINX, "-t", "-p", front.folder, "-c", front.folder / "nginx.conf"], capture_output=True, text=True)
     assert done.returncode == 0 and "warn" not in done.stderr
+
+
+class TestRealService:
+    """`assistant serve` itself behind nginx."""
+
+    @pytest.fixture
+    def data(self, tmp_path):
+        (tmp_path / "data").mkdir()
+        return tmp_path / "data"
+
+    @pytest.fixture
+    def serve(self, data, model):
+        return Serve(data)
+
+    def front(self, tmp_path, serve) -> Front:
+        return Front(tmp_path, int(serve.url.rpartition(":")[2]))
+
+    def test_whoever_has_a_key_is_understood(self, tmp_path, data, serve):
+        key, _ = KeyFile(data / "keys.json").add("laptop")
+        body = b'{"text": "remind me to call mum tomorrow at 5 pm"}'
+        with serve, self.front(tmp_path, serve) as front:
+            status, headers, answer = front.ask("POST", "/predict", body, {"Authorization": f"Bearer {key}"})
+            assert (status, json.loads(answer)["rewrite"]) == (200, "call mum | tomorrow 17:00")
+            assert headers["strict-transport-security"] == "max-age=31536000"
+            assert headers["x-content-type-options"] == "nosniff" and headers["server"] == "nginx"
+            assert front.error("POST", "/predict", body)[:2] == (401, "no_key")
+            assert front.ask("GET", "/health/ready")[0] == 200
+
+    def test_one_without_keys_answers_nobody_who_comes_through_nginx(self, tmp_path, serve):
+        with serve, self.front(tmp_path, serve) as front:
+            assert front.error("POST", "/predict", b'{"text": "call mum at 5"}')[:2] == (403, "refused")
+
+    def test_whoever_guesses_keys_cannot_hide_behind_addresses_that_he_makes_up(self, tmp_path, data, serve):
+        KeyFile(data / "keys.json").add("laptop")
+        with serve, self.front(tmp_path, serve) as front:
+            wrong = [{"Authorization": "Bearer ra_wrong", "X-Forwarded-For": f"203.0.113.{n}"} for n in range(FAILURES_A_MINUTE + 1)]
+            codes = [front.ask("POST", "/predict", b"{}", headers)[0] for headers in wrong]
+        assert codes == [401] * FAILURES_A_MINUTE + [429]
 
 
 @pytest.mark.parametrize("name", ["a b", 'x" 1; }', "Reminders.example.org", ""])

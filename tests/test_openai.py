@@ -88,7 +88,7 @@ async def test_a_server_of_the_same_model_says_what_the_model_says_here(llama_se
         pytest.param('say "a\\"b" to café ☕️ 🐈‍⬛ tomorrow', id="quotes, accents and emoji"),
         pytest.param("<s> </s> <|endoftext|> [INST] root ::= (", id="signs of models and grammars"),
         pytest.param("x" * 500, id="one word of five hundred letters"),
-        pytest.param("call mum and " * 38, id="a very long request"),
+        pytest.param("call mum and " * 20, id="a long request"),
     ],
 )
 async def test_the_strangest_request_leaves_the_server_alive(llama_server, text):
@@ -296,7 +296,7 @@ def written(*parts: tuple[str, float] | tuple[str, float, dict[str, float]]) -> 
         pytest.param("cancel mum", [(" /", 0.6, {" cancel": 0.2, " c": 0.2}), ("cancel", 0.5), (" mum", 0.5)], 0.3, id="that it is a command, and which"),
         pytest.param("call mum at 5", [(" call", 1), (" mum", 1), (" |", 1), (" ", 1), ("5", 0.3, {"6": 0.5, "7": 0.2}), (":00?", 1)], 1.0, id="an hour that was not said takes nothing away"),
         pytest.param("call mum at 5", [(" call", 1), (" mum", 1), (" |", 1), (" 5:00?", 0.4, {" today": 0.4, " friday": 0.2})], 0.5, id="a time that might have been does"),
-        pytest.param("eat then sleep", [(" eat", 1), (" |", 1), ("\n", 0.5), (" sleep", 0.5), (" |", 1)], 0.5, id="that another follows"),
+        pytest.param("eat then sleep", [(" eat", 1), (" |", 1), ("\n", 0.5), (" sleep", 0.25), (" |", 1)], 0.5, id="that another follows"),
     ],
 )
 def test_the_confidence_is_in_the_kind_and_the_times_among_what_could_be_written(text, answer, sure):

@@ -178,7 +178,8 @@ def test_the_real_model_answers_as_the_document_says(model, tmp_path):
     with served(config_in(tmp_path), Real(model)) as url:
         answers = ask(url, {"texts": texts}).json()["results"]
         assert [a["rewrite"] for a in answers[:2]] == ["call mum | tomorrow 5:00?", "take the bins out | every thursday 07:00"]
-        assert answers == [ask(url, {"text": text}).json() | {"ms": a.get("ms")} for text, a in zip(texts, answers)]
+        alone = [ask(url, {"text": text}).json() for text in texts]
+        assert [a | {"ms": 0} for a in answers] == [a | {"ms": 0} for a in alone]
 
 
 # The document itself

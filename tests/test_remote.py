@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,40 @@ async def test_what_was_said_is_in_no_error_and_in_no_log(service, mode, caplog)
     assert not any(word in told for word in ("Mum", "mum", "call", "mallory", "sesame"))
 
 
+OK = b"HTTP/1.1 200 OK\r\n"
+RAW = [
+    pytest.param(b"", RemoteAway, id="nothing"),
+    pytest.param(b"\x15\x03\x01\x00\x02\x02\x46", WrongAnswer, id="TLS"),
+    pytest.param(b"HTTP/1.1 two hundred\r\n\r\n", WrongAnswer, id="a status in words"),
+    pytest.param(OK + b"Content-Length: -5\r\n\r\n", WrongAnswer, id="a negative length"),
+    pytest.param(OK + b"Content-Length: 5\r\nContent-Length: 7\r\n\r\n12345", WrongAnswer, id="two lengths"),
+    pytest.param(OK + b"X: " + b"y" * 100_000 + b"\r\n\r\n", WrongAnswer, id="a header without end"),
+    pytest.param(OK + b"Content-Length: 100\r\n\r\n{", RemoteAway, id="less than was announced"),
+    pytest.param(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", RemoteError, id="a chunk of no length"),
+    pytest.param(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{", RemoteAway, id="half a chunk"),
+    pytest.param(OK + b"Content-Length: 4\r\n\r\n\xff\xfe\x00{", WrongAnswer, id="no UTF-8"),
+    pytest.param(OK + b"Content-Length: 40000\r\n\r\n" + b"[" * 40_000, WrongAnswer, id="brackets without end"),
+    pytest.param(b"HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", WrongAnswer, id="another protocol"),
+    pytest.param(b"HTTP/1.1 302 Go\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n", WrongAnswer, id="a redirect to nowhere"),
+]
+
+
+@pytest.mark.parametrize(("raw", "error"), RAW)
+async def test_whatever_bytes_come_back_it_is_an_error_of_the_service(raw, error):
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"}")
+            writer.write(raw)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, remote(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as rewriter:
+        with pytest.raises(error) as raised:
+            await rewriter.rewrite(TEXT)
+    assert str(raised.value).endswith(".")
+
+
 async def test_no_answer_in_time_is_given_up(service):
     service.lie("hung")
     async with remote(service, total_seconds=0.2, failures=1) as rewriter:
@@ -300,6 +335,19 @@ async def test_a_probe_that_finds_it_busy_keeps_the_place_of_the_probe_free(serv
             await rewriter.rewrite(TEXT)
         clock.now += 1
         assert (await rewriter.rewrite(TEXT)).text == LINES
+
+
+async def test_a_text_that_it_cannot_read_shows_that_the_service_is_well(service):
+    clock = Clock()
+    async with remote(service, clock, failures=2, pause_seconds=30) as rewriter:
+        service.lie("500", "unreadable", "500", "500", "unreadable")
+        for error in (RemoteAway, Unreadable, RemoteAway, RemoteAway, CircuitOpen):
+            with pytest.raises(error):
+                await rewriter.rewrite(TEXT)
+        clock.now += 30
+        with pytest.raises(Unreadable):
+            await rewriter.rewrite(TEXT)
+    assert rewriter.breaker.state == "closed"
 
 
 async def test_that_it_opens_and_closes_is_in_the_log(service, caplog):

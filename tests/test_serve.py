@@ -35,7 +35,7 @@ def written(self, text, abandoned):
 assistant.local.LlamaModel.write = written
 """
 """The model does nothing until there is a file `open` in the data folder."""
-ONE = {"ASSISTANT_SERVE__CONTEXTS": "1", "ASSISTANT_SERVE__QUEUE": "1"}
+ONE = {"ASSISTANT_SERVE__CONTEXTS": "1", "ASSISTANT_SERVE__QUEUE": "1", "ASSISTANT_SERVE__DEADLINE_SECONDS": "600"}
 
 
 def until(true: Callable[[], bool], seconds: float = 20) -> None:
@@ -144,7 +144,7 @@ def test_with_a_key_it_serves_other_machines_tells_how_it_is_and_its_keys_are_ro
 
 
 def test_a_stop_answers_what_is_under_way_lets_nobody_in_and_says_that_it_is_not_ready(tmp_path, threads):
-    env = {"ASSISTANT_SERVE__CONTEXTS": "2"}
+    env = {"ASSISTANT_SERVE__CONTEXTS": "2", "ASSISTANT_SERVE__DEADLINE_SECONDS": "60"}
     with patched(Service(tmp_path, env), GATED) as service:
         host, port = service.url[7:].split(":")
         kept = http.client.HTTPConnection(host, int(port), timeout=20)

@@ -54,8 +54,8 @@ def _alternative(name: str) -> str:
 
 
 def _address(name: str) -> str:
-    """The IP address that a name is, "" if it is none; one of version 6 may stand in brackets."""
+    """The IP address that a name is, "" if it is none."""
     try:
-        return str(ipaddress.ip_address(name.strip("[]")))
+        return str(ipaddress.ip_address(name))
     except ValueError:
         return ""

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NoReturn
 
 
-def stop(sentence: str) -> NoReturn:
-    sys.exit(f"scripts/deploy/install: {sentence}")
+def stop(sentence: str, status: int = 1) -> NoReturn:
+    print(f"scripts/deploy/install: {sentence}", file=sys.stderr)
+    sys.exit(status)
 
 
 class Doing:

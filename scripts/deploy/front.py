@@ -45,14 +45,13 @@ def open_front(places: Places, do: Doing, domain: str, email: str, names: tuple[
 def serve_site(places: Places, do: Doing, names: tuple[str, ...], certificate: Path, key: Path) -> None:
     """Write the site and let nginx take it over; a site that nginx refuses is not left there."""
     config = places.config if places.config.exists() else Path(__file__).with_name("config.toml")
-    serve = tomllib.loads(config.read_text("utf-8")).get("serve", {})
-    port, deadline = serve.get("port", 8000), serve.get("deadline_seconds", 10)
-    known = tuple(f"[{name}]" if ":" in name else name for name in names)
-    site = Site(known, certificate, key, f"127.0.0.1:{port}", f"{deadline + 5:.0f}s", acme=places.acme)
     try:
+        serve = tomllib.loads(config.read_text("utf-8")).get("serve", {})
+        upstream, answer = f"127.0.0.1:{serve.get('port', 8000)}", f"{serve.get('deadline_seconds', 10) + 5:.0f}s"
+        site = Site(names, certificate, key, upstream, answer, acme=places.acme)
         text = site.render(ipv6=Path("/proc/net/if_inet6").exists())
-    except ValueError as e:
-        stop(f"{e}: give --domain or --name as in reminders.example.org or 203.0.113.7.")
+    except tomllib.TOMLDecodeError as e:
+        stop(f"{config} cannot be read: {e}.")
     before = places.site.read_text("utf-8") if places.site.exists() else None
     do.write(places.site, text)
     if do.dry or do.staged:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from doing import Doing, stop
 from front import open_front
-from names import names_of_this_machine
+from names import is_name, names_of_this_machine
 from places import SERVICE, USER, Places
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -56,6 +56,9 @@ def main() -> None:
         uninstall(places, do)
         return
     options = remembered(places, Options(asked.domain.lower(), asked.email, tuple(n.lower() for n in asked.name)))
+    for name in (*options.name, *filter(None, [options.domain])):
+        if not is_name(name):
+            stop(f"{name!r} cannot name a machine: write it as reminders.example.org or 203.0.113.7.", 2)
     make_user(places, do)
     copy_program(places, do)
     write_settings(places, do, options)
@@ -70,7 +73,7 @@ def main() -> None:
 def remembered(places: Places, asked: Options) -> Options:
     """What was asked for now or, if it was nothing, the last time."""
     if asked.domain and asked.name:
-        stop("give --domain or --name, not both.")
+        stop("give --domain or --name, not both.", 2)
     if asked.domain or asked.name:
         return asked
     try:

@@ -1,6 +1,7 @@
 """By which names and addresses others may reach this machine."""
 
 import ipaddress
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -8,6 +9,16 @@ import urllib.request
 METADATA = "http://169.254.169.254/latest"
 """Where a machine on EC2 asks about itself (IMDSv2:
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html)."""
+
+
+def is_name(text: str) -> bool:
+    """Whether that can be the name of a machine, in small letters, or its address."""
+    if re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text):
+        return True
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False
 
 
 def names_of_this_machine(ask: bool = True) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from names import is_name
+
 TEMPLATE = Path(__file__).with_name("nginx.conf")
 
 
@@ -36,10 +38,11 @@ class Site:
     def render(self, ipv6: bool = True) -> str:
         """What nginx reads; `ipv6` is whether the machine has it at all. Raises ValueError for what is no name."""
         for name in self.known:
-            if not re.fullmatch(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]", name):
+            if not is_name(name):
                 raise ValueError(f"{name!r} is not the name or the address of a machine")
         values = {f.name: str(getattr(self, f.name)) for f in fields(self)}
-        values["known"] = "\n".join(f'    "{name}" 1;' for name in self.known)
+        hosts = (f"[{name}]" if ":" in name else name for name in self.known)
+        values["known"] = "\n".join(f'    "{host}" 1;' for host in hosts)
         values["https_suffix"] = "" if self.https == "443" else f":{self.https}"
         text = re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], TEMPLATE.read_text("utf-8"))
         return text if ipv6 else re.sub(r"^ *listen \[::\].*\n", "", text, flags=re.M)

@@ -39,7 +39,7 @@ def main() -> None:
         print(f"Copying {manifest.name} ({manifest.size / 1e6:.1f} MB) to {asked.host} ...", file=sys.stderr)
         other.copy(manifest)
     print(other.take("promote", manifest, *(["--force", asked.force] if asked.force is not None else [])))
-    other.ssh("sudo", "-n", "systemctl", "restart" if asked.restart else "reload", SERVICE)
+    other.ssh("sudo", "-n", "systemctl", "restart" if asked.restart else "reload-or-restart", SERVICE)
     print(other.take("wait", manifest))
 
 
@@ -57,8 +57,10 @@ class Other:
             stop(f"{self.host} cannot be reached by ssh.")
         if done.returncode == 127:
             stop(f"there is no model service on {self.host}: run scripts/deploy/install there.")
+        if done.returncode in (2, 3, 4):
+            sys.exit(done.returncode)  # our own program there has said why
         if done.returncode:
-            stop(f"{self.host} did not do it: {shlex.join(map(str, command[:6]))} ...", done.returncode)
+            stop(f"{self.host} did not do it, for what it says above: {shlex.join(map(str, command[:5]))} ...")
         return done.stdout.strip()
 
     def take(self, what: str, manifest: Manifest, *more: str) -> str:
