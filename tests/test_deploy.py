@@ -14,14 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.nginx import make_certificate, still_good
-from tests.nginx import wanted as nginx_wanted
 from tests.process import ROOT
 
 INSTALL = ROOT / "scripts/deploy/install"
 DEBIAN = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
 EXPOSURE = 1.0
 """Of systemd-analyze security, from 0 (safe) to 10; it says 0.9."""
-linux = pytest.mark.skipif(sys.platform != "linux", reason="systemd is of Linux")
+pytestmark = linux = pytest.mark.skipif(sys.platform != "linux", reason="a model service is installed on Linux")
 needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is wanted: apt install openssl")
 
 
@@ -181,7 +180,7 @@ def test_a_dry_run_shows_every_file_and_changes_none(tmp_path):
     assert "systemctl" not in "".join(line for line in said.splitlines() if line.startswith("+"))
 
 
-@linux
+@pytest.mark.skipif(not shutil.which("systemctl"), reason="systemctl is wanted: apt install systemd")
 @needs_openssl
 def test_a_dry_run_on_the_machine_itself_shows_every_command(tmp_path):
     if not any(f"\nID={name}\n" in "\n" + Path("/etc/os-release").read_text() for name in ("debian", "ubuntu")):
@@ -306,9 +305,8 @@ def test_a_certificate_passes_the_strictest_check_for_its_names_and_is_made_anew
 
 # The unit
 
-@linux
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is wanted: apt install systemd")
-@nginx_wanted
+@needs_openssl
 class TestUnit:
     @pytest.fixture
     def unit(self, installed) -> Path:
@@ -341,7 +339,6 @@ verify(Path(sys.argv[1]), check_load=True)
 """
 
 
-@linux
 def test_the_service_needs_no_memory_that_is_both_written_and_run(model):
     done = subprocess.run([sys.executable, "-c", WRITE_OR_RUN, model], cwd=ROOT, capture_output=True, text=True, timeout=60)
     if done.returncode == 77:

@@ -13,9 +13,9 @@ from tests.conftest import MODEL
 from tests.model_folders import break_byte, candidate, evaluation, sha256
 from tests.nginx import free_port
 from tests.process import ROOT, Service
-from tests.test_deploy import install, machine, needs_openssl, script
+from tests.test_deploy import install, linux, machine, needs_openssl, script
 
-pytestmark = [needs_openssl, pytest.mark.usefixtures("model")]
+pytestmark = [linux, needs_openssl, pytest.mark.usefixtures("model")]
 PUSH = ROOT / "scripts/deploy/push_model.py"
 TOOLS = {
     # ssh [--] HOST COMMAND
