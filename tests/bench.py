@@ -1,6 +1,7 @@
 """Figures, never assertions: how fast, how big, how late.
 
-scripts/bench            # a table
+scripts/bench            # a table of the model and the daemon
+scripts/bench serve      # of the model service, beside llama-cpp-python's own server
 scripts/bench --json
 """
 
@@ -143,19 +144,28 @@ def many(figures: dict, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=("daemon", "serve"), default="daemon")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--idle", type=float, default=30, help="seconds of idleness to measure")
+    parser.add_argument("--seconds", type=float, default=10, help="seconds of each load of the model service")
     options = parser.parse_args()
     figures: dict = {}
-    model(figures)
-    daemon(figures, options.idle)
-    for count in (10, 100_000):
-        many(figures, count)
+    if options.what == "serve":
+        from tests.bench_serve import others, serve
+
+        serve(figures, options.seconds)
+        others(figures, options.seconds)
+    else:
+        model(figures)
+        daemon(figures, options.idle)
+        for count in (10, 100_000):
+            many(figures, count)
     if options.json:
         print(json.dumps(figures))
     else:
         for name, value in figures.items():
-            print(f"{name:45} {', '.join(f'{k} {v}' for k, v in value.items()) if isinstance(value, dict) else value}")
+            for part in value if isinstance(value, list) and isinstance(value[0], dict) else [value]:
+                print(f"{name:45} {', '.join(f'{k} {v}' for k, v in part.items()) if isinstance(part, dict) else part}")
 
 
 if __name__ == "__main__":

@@ -139,7 +139,8 @@ def others(figures: dict, seconds: float) -> None:
         said = model_text(text)
         return plain(text) | {"grammar": gbnf([w.folded for w in words(said)])}
 
-    with llama_server(model_file(ROOT / "models" / "small")) as server:
-        url = f"{server.url}/v1/completions"
+    with llama_server(model_file(ROOT / "models" / "small")) as (address, pid):
+        url = f"{address}/v1/completions"
         figures["llama_cpp.server, no grammar"] = asyncio.run(loads(url, plain, seconds))
         figures["llama_cpp.server, our grammar"] = asyncio.run(loads(url, constrained, seconds, (8,)))
+        figures["its memory, MiB"] = _resident(pid)

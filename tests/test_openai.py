@@ -2,10 +2,6 @@
 
 import asyncio
 import json
-import re
-import subprocess
-import sys
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +19,7 @@ from assistant.remote_openai import MOST_TOKENS, WITHOUT_SECONDS
 from assistant.sections import Remote
 from assistant.words import model_text, normalise, words
 from tests.conftest import MODEL
+from tests.llama_server import llama_server as process_of
 from tests.test_breaker import Clock
 
 REQUESTS = [
@@ -47,28 +44,8 @@ def folded(text: str) -> list[str]:
 @pytest.fixture(scope="session")
 def llama_server():
     """The address of a real server as a process."""
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "llama_cpp.server", "--model", str(model_file(MODEL)), "--host", "127.0.0.1",
-            "--port", "0", "--n_threads", "1", "--n_threads_batch", "1", "--n_ctx", "1024", "--verbose", "false", "--api_key", KEY,
-            "--model_alias", "tiny",
-        ],
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    lines, url = [], None
-    for line in process.stderr:
-        lines.append(line)
-        if found := re.search(r"running on (http://\S+)", line):
-            url = found[1]
-            break
-    assert url, "it did not start: " + "".join(lines)
-    rest = threading.Thread(target=process.stderr.read, daemon=True)
-    rest.start()
-    yield url
-    process.kill()
-    process.wait()
-    rest.join()
-    process.stderr.close()
+    with process_of(model_file(MODEL), "--api_key", KEY, "--model_alias", "tiny") as (url, _):
+        yield url
 
 
 async def test_a_server_of_the_same_model_says_what_the_model_says_here(llama_server):
