@@ -22,6 +22,7 @@ sys.path.append(str(ROOT / "scripts/deploy"))
 
 from certificate import make_certificate, still_good  # noqa: E402, F401
 from nginx_site import Site  # noqa: E402
+from places import Places  # noqa: E402, F401
 
 SBIN = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"])
 NGINX, OPENSSL = shutil.which("nginx", path=SBIN), shutil.which("openssl")

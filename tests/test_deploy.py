@@ -1,4 +1,4 @@
-"""scripts/deploy/install in a folder of its own, and the unit that it installs."""
+"""scripts/deploy/install in a folder of its own."""
 
 import json
 import os
@@ -18,8 +18,6 @@ from tests.process import ROOT
 
 INSTALL = ROOT / "scripts/deploy/install"
 DEBIAN = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
-EXPOSURE = 1.0
-"""Of systemd-analyze security, from 0 (safe) to 10; it says 0.9."""
 pytestmark = linux = pytest.mark.skipif(sys.platform != "linux", reason="a model service is installed on Linux")
 needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is wanted: apt install openssl")
 
@@ -303,48 +301,7 @@ def test_a_certificate_passes_the_strictest_check_for_its_names_and_is_made_anew
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
 
 
-# The unit
-
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is wanted: apt install systemd")
-@needs_openssl
-class TestUnit:
-    @pytest.fixture
-    def unit(self, installed) -> Path:
-        return installed[0] / "etc/systemd/system/assistant.service"
-
-    def test_systemd_finds_nothing_wrong_with_the_unit(self, unit):
-        done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stdout + done.stderr) == (0, "")
-
-    def test_the_service_is_hardly_exposed(self, unit):
-        command = ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE * 10:.0f}", unit]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stdout[-2000:]
-
-
-WRITE_OR_RUN = """
-import ctypes, mmap, sys
-from pathlib import Path
-PR_SET_MDWE, REFUSE_EXEC_GAIN = 65, 1  # prctl(2), Linux 6.3; what MemoryDenyWriteExecute= asks for
-if ctypes.CDLL(None).prctl(PR_SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0):
-    sys.exit(77)
-try:
-    mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-    sys.exit("memory that is both was given")
-except PermissionError:
-    pass
-import assistant.serve
-from assistant.models import verify
-verify(Path(sys.argv[1]), check_load=True)
-"""
-
-
-def test_the_service_needs_no_memory_that_is_both_written_and_run(model):
-    done = subprocess.run([sys.executable, "-c", WRITE_OR_RUN, model], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    if done.returncode == 77:
-        pytest.skip("this Linux is older than 6.3")
-    assert done.returncode == 0, done.stderr
-
+# The scripts
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is wanted: apt install shellcheck")
 def test_the_scripts_have_nothing_that_shellcheck_minds():
