@@ -66,6 +66,8 @@ NAMES = (
 )
 SEVERAL = 0.15
 """Besides their share among the frames, so often a request to set holds several reminders, which are hard to learn."""
+TOGETHER = 0.05
+"""Likewise for two requests with a time each, said one after the other: more ways than anybody writes down."""
 BRIEF = 0.12
 """Likewise for frames that hold a time and little else: times are learnt from them at small cost."""
 _SLOT = re.compile(r"\{(\w+?)(\d*)\}")
@@ -103,6 +105,7 @@ OPENINGS = (
     "olly",
     "pda",
 )
+BETWEEN = (" and ", " and ", " and also ", ", and ", ". ", ". ", " then ", " and then ", " plus ", ". oh and ", "; ")
 CLOSINGS = (
     "please",
     "thanks",
@@ -190,6 +193,20 @@ def _is_brief(said: str) -> bool:
     return bool(slots) and slots <= {"when", "once", "repeat", "date", "clock", "time", "span"} and len(said.split()) <= 5
 
 
+_TIME_SLOTS = {"when", "once", "repeat", "date", "day", "clock", "time", "span"}
+
+
+def _is_single(said: str, written: str) -> bool:
+    """Whether a frame is one reminder with a time, short enough to be said beside another."""
+    slots = {m[1] for m in _SLOT.finditer(said)}
+    return "//" not in written and not written.startswith("/") and bool(slots & _TIME_SLOTS) and len(said.split()) <= 9
+
+
+def _numbered(text: str, more: int) -> str:
+    """A frame with other numbers in its slots, so that it can stand beside another: `{task}` -> `{task5}`."""
+    return _SLOT.sub(lambda m: f"{{{m[1]}{int(m[2] or 1) + more}}}", text)
+
+
 _TIMES = set("day days week weeks month months year years weekend weekends tonight today tomorrow morning noon afternoon evening night midnight daily weekly monthly hour hours minute minutes".split())
 
 
@@ -274,6 +291,7 @@ class Synthesizer:
         self.weights = {name: _weights(frames) for name, frames in self.frames.items()}
         self.several = [f for f in self.frames["frames_set"] if "//" in f[1]]
         self.brief = [f for f in self.frames["frames_set"] if _is_brief(f[0])]
+        self.single = [f for f in self.frames["frames_set"] if _is_single(*f)]
         self.phrases = {
             "task": _lines("tasks"),
             "event": _lines("events"),
@@ -367,6 +385,10 @@ class Synthesizer:
             surface, rewrite = rng.choice(self.several)
         elif x < SEVERAL + BRIEF:
             surface, rewrite = rng.choice(self.brief)
+        elif x < SEVERAL + BRIEF + TOGETHER:
+            (one, first), (two, second) = rng.choice(self.single), rng.choice(self.single)
+            surface = one.rstrip(".?! ") + rng.choice(BETWEEN) + _numbered(two, 4)
+            rewrite = f"{first} // {_numbered(second, 4)}"
         else:
             surface, rewrite = rng.choices(self.frames[source], cum_weights=self.weights[source])[0]
         filled = {m[0]: self._fill(rng, m[1], surface, rewrite) for m in _SLOT.finditer(surface)}
@@ -378,6 +400,18 @@ class Synthesizer:
         said = self._correct_self(rng, said, filled)
         said = self._noise(rng, said)
         return check(said, [line.strip() for line in written.split("//")], source)
+
+    def retold(self, rng: Random, example: Example) -> Example:
+        """`example` with spoken noise, now and then with another task; as it is where that would change its meaning."""
+        text, rewrite = example.text, example.rewrite
+        task, bar, when = rewrite.partition(" |")
+        alone = bar and "\n" not in rewrite and not rewrite.startswith("/") and f" {text} ".count(f" to {task} ") == 1
+        if alone and imply_half(task, "8:00? 12:00?") == "8:00? 12:00?" and rng.random() < 0.5:
+            _, other = self._fill(rng, "task", "", "")
+            text = f" {text} ".replace(f" to {task} ", f" to {other} ").strip()
+            rewrite = f"{other} |{when}"
+        made = check(self._noise(rng, text), rewrite.split("\n"), example.source)
+        return made if made and made.rewrite == rewrite else example
 
     def _correct_self(self, rng: Random, said: str, filled: dict) -> str:
         """Now and then another time is said first and taken back: "at five, no, make it six"."""
