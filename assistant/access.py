@@ -3,7 +3,8 @@
 Without keys it is for programs of this machine alone, by `guard.only_this_machine`, and unlimited. With keys every
 route but `GET /health...` wants `Authorization: Bearer KEY` (RFC 6750), and each key has its bucket of texts
 (`rate.py`).
-Whoever sends keys that are not known is not heard for a while, so that guessing costs, and fills no log.
+Whoever sends keys that are not known is told to stay away for a while. A key that is known is let in all the same: many
+people may come from one address, that of a proxy on another machine, and nobody guesses 256 random bits.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from time import monotonic
 
 from aiohttp import web
 
-from assistant.errors import NoKey, Refused
+from assistant.errors import NoKey, Refused, TooManyRequests
 from assistant.guard import CHARGE, KEY_NAME, Handler, only_this_machine
 from assistant.keys import Keys
 from assistant.rate import Buckets
@@ -64,13 +65,14 @@ class Access:
         return await handler(request)
 
     def _authenticate(self, request: web.Request) -> str:
-        """The name of the key that was sent. Raises `NoKey`, or `TooManyRequests` without looking at the key."""
-        address = address_of(request)
-        self._failures.check(address)
+        """The name of the key that was sent. Raises `NoKey`, or `TooManyRequests` where that is not the first time."""
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         name = self._keys.who(key.strip()) if scheme.lower() == "bearer" else None
         if name is None:
-            self._failures.take(address)
+            try:
+                self._failures.take(address_of(request))
+            except TooManyRequests as e:
+                raise TooManyRequests(e.retry_after, "Too many wrong keys, or none, came from this address") from None
             raise NoKey
         return name
 

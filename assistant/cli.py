@@ -126,11 +126,16 @@ def list_(
     Example: assistant list --limit 5
     """
     query: dict[str, Any] = {"state": None if state == "active" else state, "limit": limit}
-    answer = _daemon(config, host, port).call("GET", "/reminders", query=query)
+    daemon = _daemon(config, host, port)
+    answer = daemon.call("GET", "/reminders", query=query)
     if as_json:
         print_json(answer)
-    else:
-        _table(answer["reminders"], "Nothing is set." if state == "active" else f"No reminder is {state}.")
+        return
+    _table(answer["reminders"], "Nothing is set." if state == "active" else f"No reminder is {state}.")
+    if state == "active" and (kept := daemon.call("GET", "/health")["kept"]):
+        from assistant import replies
+
+        print(replies.waiting(kept))
 
 
 @app.command()

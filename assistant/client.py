@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from assistant.errors import AssistantError, NotRunning
+from assistant.errors import AssistantError, NotRunning, kind_of
 from assistant.words import fold
 
 
@@ -13,15 +13,8 @@ class Answered(AssistantError):
     """The daemon's own error, told on with the exit status of its code."""
 
     def __init__(self, code: str, message: str) -> None:
-        self.code, self.exit_status = code, _exit_statuses(AssistantError).get(code, 1)
+        self.code, self.exit_status = code, kind_of(code).exit_status
         super().__init__(message)
-
-
-def _exit_statuses(kind: type[AssistantError]) -> dict[str, int]:
-    out = {kind.code: kind.exit_status}
-    for sub in kind.__subclasses__():
-        out |= _exit_statuses(sub)
-    return out
 
 
 class NoDaemon(NotRunning):

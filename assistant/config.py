@@ -25,7 +25,8 @@ PREFIX = "ASSISTANT_"
 _NO_SETTINGS = {PREFIX + name for name in ("CONFIG", "TASK", "DUE", "ID")}
 """Where the settings are; and what a program that rings finds in its environment, which may call `assistant` itself."""
 BASE_URL = "API_BASE_URL"
-"""A short name for `[remote] url`."""
+"""A short name for `[remote] url`; empty it says nothing."""
+_URL = PREFIX + "REMOTE__URL"
 SHIPPED_MODEL = Path(__file__).parent.parent / "models/small"
 
 
@@ -90,8 +91,8 @@ def load(explicit: Path | None = None, *, environ: Mapping[str, str] | None = No
     Raises `ConfigError`.
     """
     variables = {**_dot_env(Path(".env")), **(os.environ if environ is None else environ)}
-    if BASE_URL in variables:
-        variables.setdefault(PREFIX + "REMOTE__URL", variables[BASE_URL])
+    if variables.get(BASE_URL) and not any(name.upper() == _URL for name in variables):
+        variables[_URL] = variables[BASE_URL]
     path = find_config(explicit, variables)
     table = _read_toml(path) if path else {}
     _refuse_unknown_variables(variables)
@@ -156,7 +157,7 @@ def _source(error: ValidationError, path: Path | None, variables: Mapping[str, s
     where = [str(part) for part in error.errors()[0]["loc"] if not isinstance(part, int)]
     name = PREFIX + "__".join(where).upper()
     if any(v.upper() == name for v in variables):
-        return f"In {name}: "
+        return f"In {BASE_URL if name == _URL and variables.get(_URL) == variables.get(BASE_URL) else name}: "
     return f"In {path}: " if path else ""
 
 

@@ -34,6 +34,8 @@ GRACE_SECONDS = 0.1
 """When the service stops, who has just connected is still let in for so long."""
 MOST_TURNED_AWAY = 64
 """Connections at once that are told that there are too many; further ones are closed without a word."""
+READ_SECONDS = 1
+"""... and have so long to read it."""
 BACKLOG = 512
 _TOO_MANY = b'{"error": {"code": "connections", "message": "Too many connections are open: try again in a moment."}}'
 
@@ -120,13 +122,14 @@ class Connections:
                    "Connection": "close", **SECURITY_HEADERS}
         head = ["HTTP/1.1 503 Service Unavailable", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
         transport.write("\r\n".join(head).encode() + _TOO_MANY)
-        transport.write_eof()
+        with suppress(OSError):  # it has gone away already
+            transport.write_eof()
 
         def close() -> None:  # not before the client had time to read: what it sent and nobody read resets it
             self._turned_away.discard(timer)
             transport.abort()
 
-        timer = asyncio.get_running_loop().call_later(1, close)
+        timer = asyncio.get_running_loop().call_later(READ_SECONDS, close)
         self._turned_away.add(timer)
 
 

@@ -277,9 +277,9 @@ class Conversation:
         still = tuple(r for r in fresh if r.state not in ("done", "cancelled"))
         return self._do(turn, u, still, why) if still else self._settler.reply(turn, replies.GONE, u)
 
-    def ring_words(self, turn: Turn) -> None:
+    def ring_words(self, turn: Turn) -> Reply:
         """Ring what was said in its own words, now."""
-        self._settler.ring_words(turn, None)
+        return self._settler.ring_words(turn, None)
 
     def _here(self, instant: datetime) -> Here:
         return Here(instant.astimezone(UTC), self.tz, self.policy)

@@ -141,6 +141,9 @@ def daemon(config: Config) -> Iterator[Finding]:
     try:
         health = Daemon(host, port, timeout=5).call("GET", "/health")
         yield Finding("ok", "daemon", f"runs at {host}:{port} since {health['uptime_s'] / 60:.0f} minutes")
+        if kept := health.get("kept"):
+            advice = "make a model answer: see model and remote above"
+            yield Finding("warn", "kept", f"{kept} not understood yet", advice)
     except NotRunning:
         open_socket(host, port).close()
         yield Finding("warn", "daemon", f"does not run; {host}:{port} is free", "start it: assistant run")

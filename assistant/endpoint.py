@@ -133,7 +133,7 @@ class Endpoint:
             raise WrongAnswer(self.url, "what it sends is no HTTP") from None
         except (aiohttp.ClientError, UnicodeError) as e:  # a name that cannot be one is a UnicodeError
             log.debug("no answer from %s: %r", self.url, e, extra={"request_id": id})
-            raise RemoteAway(self.url, self._what(e)) from None
+            raise RemoteAway(self.url, *self._what(e)) from None
 
     async def _once(self, path: str, body: Mapping[str, Any] | None, id: str) -> Answer:
         headers = {"X-Request-Id": id}
@@ -172,29 +172,32 @@ class Endpoint:
             case status:
                 return WrongAnswer(self.url, f"HTTP {status}")
 
-    def _what(self, error: Exception) -> str:
-        """What is wrong, in a few words that hold nothing of the request."""
+    def _what(self, error: Exception) -> tuple[str] | tuple[str, str]:
+        """What is wrong, in a few words that hold nothing of the request, and what to do if that is not obvious."""
         match error:
             case aiohttp.ConnectionTimeoutError():
-                return f"no connection within {self._settings.connect_seconds:g} s"
+                return (f"no connection within {self._settings.connect_seconds:g} s",)
             case aiohttp.ClientConnectorCertificateError():
                 why = getattr(error.certificate_error, "verify_message", "") or "it is not trusted"
-                return f"its certificate: {why.rstrip('.')}"
+                return f"its certificate: {why.rstrip('.')}", "correct that, or [remote] url or ca_file"
             case aiohttp.ClientSSLError():
-                return "no TLS connection"
+                return "no TLS connection", "check the port in [remote] url, and whether TLS is spoken there"
             case aiohttp.ClientConnectorDNSError() | UnicodeError():
-                return "no such name"
+                return "no such name", "check [remote] url, and whether this machine is on the network"
             case aiohttp.ClientConnectorError():
-                return os.strerror(error.os_error.errno).lower() if error.os_error.errno else "no connection"
+                return (os.strerror(error.os_error.errno).lower() if error.os_error.errno else "no connection",)
             case _:
-                return "the connection broke"
+                return ("the connection broke",)
 
 
 def _broke(error: Exception) -> bool:
     """Whether the connection was refused or ended before the answer was whole."""
     if isinstance(error, aiohttp.ClientConnectorError):
         return isinstance(error.os_error, ConnectionError)
-    return isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError))
+    return isinstance(error, (
+        aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError, aiohttp.ClientOSError,
+        aiohttp.ClientPayloadError,
+    ))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -6,15 +6,16 @@
     |  |- BadInstant, BadZone, PastTime (422), TooLarge (413), TooSlow (408)
     |- Refused               not for this caller (403)
     |- NoKey                 no key, or one that is not known (401)
-    |- TooManyRequests       more than this key may (429)
+    |- TooManyRequests       more than this key, or this address, may (429)
     |- AddressTaken          it cannot listen there (exit 1)
     |- NotFound              no such reminder (404 / exit 1)
     |- BadWhen               not a sentence of the When language (422 / exit 2)
     |- ConfigError           config.toml, environment or .env (exit 2)
     |- ModelError            no model understands it now: missing, broken, busy or away (503 / exit 3)
-    |  |- ModelMissing, Loading, Busy, OutOfTime
+    |  |- ModelMissing, Loading, Stopping, Busy, OutOfTime
     |  |- RemoteError         the model service on another machine
-    |  |  |- RemoteAway, RemoteBusy, RemoteRefused, WrongAnswer, CircuitOpen
+    |  |  |- RemoteAway, RemoteBusy, RemoteRefused, CircuitOpen
+    |  |  |- WrongAnswer      ... and below it Unfaithful
     |  |- NobodyAnswers       neither the model here nor the one there
     |  |- BadManifest, IncompleteModel, CorruptModel, OtherPrompt, OtherArchitecture, ChangedModel
     |  |- NotPromoted        the evaluation speaks against it
@@ -41,6 +42,14 @@ class AssistantError(Exception):
     exit_status = 1
     retry_after: float | None = None
     """Seconds after which it may be tried again (the header `Retry-After`), where that is known."""
+
+
+def kind_of(code: str) -> type[AssistantError]:
+    """The error of that code, `AssistantError` for one that is not known."""
+    kinds = [AssistantError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    return next((kind for kind in kinds if kind.code == code), AssistantError)
 
 
 class BadRequest(AssistantError):
@@ -115,9 +124,9 @@ class NoKey(AssistantError):
 class TooManyRequests(AssistantError):
     code, status = "too_many_requests", 429
 
-    def __init__(self, retry_after: float) -> None:
+    def __init__(self, retry_after: float, why: str = "This key has made too many requests") -> None:
         self.retry_after = retry_after
-        super().__init__(f"This key has made too many requests: try again in {retry_after:.0f} seconds.")
+        super().__init__(f"{why}: try again in {retry_after:.0f} seconds.")
 
 
 class AddressTaken(AssistantError):
@@ -161,6 +170,15 @@ class Loading(ModelError):
     retry_after = 1.0
 
 
+class Stopping(ModelError):
+    code = "stopping"
+
+    def __init__(self) -> None:
+        super().__init__("The service is about to stop: try again in a moment.")
+
+    retry_after = 1.0
+
+
 class Busy(ModelError):
     code = "busy"
 
@@ -191,9 +209,9 @@ class RemoteAway(RemoteError):
 
     code, reason = "remote_away", "away"
 
-    def __init__(self, url: str, detail: str) -> None:
+    def __init__(self, url: str, detail: str, advice: str = "see whether it runs") -> None:
         self.url, self.detail = url, detail
-        super().__init__(f"The model service at {url} does not answer ({detail}): see whether it runs.")
+        super().__init__(f"The model service at {url} does not answer ({detail}): {advice}.")
 
 
 class RemoteBusy(RemoteError):
@@ -224,6 +242,10 @@ class WrongAnswer(RemoteError):
     def __init__(self, url: str, detail: str) -> None:
         self.url, self.detail = url, detail
         super().__init__(f"The model service at {url} gives answers of no use ({detail}): check [remote] url and api.")
+
+
+class Unfaithful(WrongAnswer):
+    """A rewrite, but not of this request: its model is not held to what was said, and would write the same again."""
 
 
 class CircuitOpen(RemoteError):

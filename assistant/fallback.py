@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from assistant.breaker import since_boot
-from assistant.errors import AssistantError, Busy, ModelError, NobodyAnswers, RemoteBusy, Unreadable
+from assistant.errors import AssistantError, Busy, ModelError, NobodyAnswers, RemoteBusy, Unfaithful, Unreadable
 from assistant.messages import Rewrite
 from assistant.rewriter import Rewriter
 
@@ -26,7 +26,8 @@ class FallbackRewriter:
     """The `Rewriter` over `sources`, name ("local", "remote") -> rewriter, in the order in which they are asked.
 
     Every `ModelError` of one leads to the next, and so does `Unreadable`: another model may read it. If one could not
-    read the request and no other answers, that is what is raised, for asking again later would not help.
+    read the request and no other answers, that is what is raised, for asking again later would not help. So it is if
+    all that were asked wrote something else than the request.
     """
 
     def __init__(self, sources: Mapping[str, Rewriter], now: Callable[[], float] = since_boot) -> None:
@@ -42,6 +43,9 @@ class FallbackRewriter:
         """Requests that one could not answer, by its name and the code of the error."""
         self._failing: dict[str, int] = {}
         """Who answers no more, and how many requests so far."""
+        self._stands_in: str | None = None
+        """Who answers in the place of those."""
+        self._coming_back = asyncio.Lock()
         self._not_before: dict[str, float] = {}
 
     @property
@@ -72,16 +76,17 @@ class FallbackRewriter:
 
     async def come_back(self) -> None:
         """Try once more to enter those that are out. Told when one is there again, or is missing for another reason."""
-        for name in [*self.out]:
-            try:
-                await self._stack.enter_async_context(self._sources[name])
-            except ModelError as e:
-                if str(e) != str(self.out[name]):
-                    log.warning("still without the %s model: %s", name, e, extra={"code": e.code})
-                self.out[name] = e
-            else:
-                del self.out[name]
-                log.info("the %s model is there again", name)
+        async with self._coming_back:
+            for name in [*self.out]:
+                try:
+                    await self._stack.enter_async_context(self._sources[name])
+                except ModelError as e:
+                    if str(e) != str(self.out[name]):
+                        log.warning("still without the %s model: %s", name, e, extra={"code": e.code})
+                    self.out[name] = e
+                else:
+                    del self.out[name]
+                    log.info("the %s model is there again", name)
 
     async def rewrite(self, text: str) -> Rewrite:
         """The first answer; its `skipped` says why those before did not answer.
@@ -105,11 +110,16 @@ class FallbackRewriter:
                 self.answered[name] += 1
                 self._goes(name)
                 self._count(errors)
+                if name != self._stands_in and not self._failing.keys().isdisjoint(errors):
+                    self._stands_in = name
+                    log.info("the %s model answers in its place", name)
                 return replace(answer, skipped=(*_sentences(errors), *answer.skipped))
         self._count(errors)
         for error in errors.values():
             if isinstance(error, Unreadable):
                 raise error
+        if all(isinstance(error, Unfaithful) for name, error in errors.items() if name not in self.out):
+            raise Unreadable
         nobody = NobodyAnswers(_sentences(errors))
         nobody.retry_after = min((e.retry_after for e in errors.values() if e.retry_after is not None), default=None)
         raise nobody
@@ -129,6 +139,7 @@ class FallbackRewriter:
     def _goes(self, name: str) -> None:
         self._not_before.pop(name, None)
         if requests := self._failing.pop(name, 0):
+            self._stands_in = None
             log.info("the %s model answers again", name, extra={"requests_without": requests})
 
     async def worth_trying(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:

@@ -56,7 +56,7 @@ class Service:
         self._pipeline, self._rewriters = pipeline, rewriters
         self._began, self._metrics = monotonic(), Metrics()
         if rewriters:
-            self._metrics.watch_sources(rewriters, lambda: len(pipeline.store.unsettled_requests()))
+            self._metrics.watch_sources(rewriters, lambda: len(pipeline.kept()))
 
     def application(self) -> web.Application:
         app = web.Application(
@@ -135,7 +135,7 @@ class Service:
             "status": "ok", "version": __version__, "model": self._pipeline.rewriter.name,
             "model_sha256": local and local.sha256, "model_pointer": local and str(local.pointer),
             "remote": remote and {"url": remote.url, "circuit": remote.breaker.state},
-            "pending": store.count_active(), "kept": len(store.unsettled_requests()),
+            "pending": store.count_active(), "kept": len(self._pipeline.kept()),
             "uptime_s": round(monotonic() - self._began, 1),
         })
 
@@ -184,4 +184,4 @@ def reply_json(reply: Reply) -> dict:
         "id": reply.request_id, "reply": reply.text, "kind": reply.kind, "question": reply.question,
         "reminders": [reminder_json(r) for r in reply.reminders],
         "understanding": reply.understanding and as_json(reply.understanding),
-    }
+    } | ({"skipped": list(reply.skipped)} if reply.skipped else {})

@@ -76,9 +76,13 @@ def remove(
     \b
     Example: assistant keys remove laptop
     """
-    gone = _file(config, data).remove(name, old)
+    file = _file(config, data)
+    gone = file.remove(name, old)
     if as_json:
         print_json({"name": name, "removed": [{"made_at": k.made_at, "hint": k.hint} for k in gone]})
     else:
         print(f"{name}: {len(gone)} key{'s' if len(gone) > 1 else ''} removed, ending in "
               f"{' and '.join(k.hint for k in gone)}.")
+    if not file.read():
+        print("No key is left: a running model service lets nobody in; after a restart it lets in this machine only.",
+              file=sys.stderr)

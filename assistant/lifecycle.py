@@ -39,7 +39,7 @@ def stop_on_signals(patience: float, impatient: str) -> asyncio.Event:
     """An event that SIGINT and SIGTERM set.
 
     A second SIGINT ends the process at once with status 130. So does the end of `patience` seconds, with status 0 and
-    the words `impatient` in the log.
+    the words `impatient` in the log. SIGHUP means nothing until there is something to reload (`reload_on_signal`).
     """
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
@@ -60,17 +60,34 @@ def stop_on_signals(patience: float, impatient: str) -> asyncio.Event:
 
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, received, sign.name)
+    _on_hangup(lambda: None)
     return stop
 
 
-def reload_on_signal(reload: Callable[[], Awaitable[object]], tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
-    """SIGHUP runs `reload`. It is also what comes when the terminal is closed: then it stops."""
+def _on_hangup(act: Callable[[], object]) -> None:
+    """`act` at SIGHUP. That is also what comes when the terminal is closed: then the process stops."""
     on_terminal = sys.stdin is not None and sys.stdin.isatty()
 
     def received() -> None:
         if on_terminal and not sys.stdin.isatty():
             os.kill(os.getpid(), signal.SIGTERM)
-        elif not stop.is_set():
-            tasks.create_task(reload(), name="reload the model")
+        else:
+            act()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, received)
+
+
+def reload_on_signal(reload: Callable[[], Awaitable[object]], tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+    """SIGHUP runs `reload`; an expected error of it is told to the log."""
+
+    async def told() -> None:
+        try:
+            await reload()
+        except AssistantError as e:
+            log.warning("nothing is reloaded: %s", e, extra={"code": e.code})
+
+    def received() -> None:
+        if not stop.is_set():
+            tasks.create_task(told(), name="reload the model")
+
+    _on_hangup(received)

@@ -148,3 +148,5 @@ class Reply:
     """Made, changed or listed."""
     question: bool = False
     """True when the next request on the same channel is taken as the answer to `text`."""
+    skipped: tuple[str, ...] = ()
+    """Of what is kept: why no model answers, a sentence each."""

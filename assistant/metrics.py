@@ -2,13 +2,18 @@
 
     assistant_requests_total{route, status, key}      answers; status 499 is a client that went away before its answer
     assistant_request_seconds{route}                  a histogram of how long they took
-    assistant_refused_total{reason}                   ... of them those that were refused, by the code of their error
+    assistant_refused_total{reason}                   ... of them those that were refused, by the code of their error;
+                                                      and connections: too many, silent, no HTTP
+    assistant_build_info{version}
+    process_...                                       memory, processor, open files and start of the process (Linux)
+
+of the model service:
+
     assistant_texts_total                             texts understood
     assistant_in_flight, assistant_waiting            requests that the model works on, and that wait for it
     assistant_contexts                                how many it can work on at once
     assistant_model_reloads_total                     times that another model came into use
     assistant_model_info{name, sha256}                which one is
-    assistant_build_info{version}
 
 and of the daemon, which may ask several models:
 
@@ -19,8 +24,6 @@ and of the daemon, which may ask several models:
     assistant_circuit_open                            1 while it is left alone for that
     assistant_circuit_changes_total{state}            how often that began, was tried out, and ended
     assistant_kept                                    requests that wait until a model answers
-
-    process_...                                       memory, processor, open files and start of the process (Linux)
 
 Every label has a bounded number of values: a route is named by its template, a key by its name, and what is at no
 route is one. Nothing is registered globally.
@@ -80,14 +83,16 @@ class Metrics:
             buckets=BUCKETS, registry=self.registry,
         )
         self._refused = counter("refused", "Requests refused.", "reason")
-        self.texts = counter("texts", "Texts understood.")
+        self.texts = 0
+        """Understood by the model service."""
         self.registry.register(_Asked(lambda: [
             InfoMetricFamily("assistant_build", "The program.", {"version": __version__})]))
         ProcessCollector(registry=self.registry)
 
     def watch(self, model: Model, contexts: int) -> None:
-        """Tell of this model as well."""
+        """Tell of the model of the model service, and of the texts that it understood."""
         self.registry.register(_Asked(lambda: [
+            CounterMetricFamily("assistant_texts", "Texts understood.", self.texts),
             GaugeMetricFamily("assistant_in_flight", "Requests that the model works on.", model.in_flight),
             GaugeMetricFamily("assistant_waiting", "Requests that wait for the model.", model.waiting),
             GaugeMetricFamily("assistant_contexts", "Requests that the model can work on at once.", contexts),

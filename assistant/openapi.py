@@ -33,7 +33,7 @@ def document(version: str, most_texts: int, keys: bool) -> dict:
                 "408": _error("The body took too long to arrive: `too_slow`"),
                 "413": _error("The body is too large: `too_large`"),
                 "422": _error("No sense could be made of the text: `unreadable`"),
-                "503": _error("No answer in time (`out_of_time`), too many wait (`busy`), or no model", retry=True),
+                "503": _error("No answer in time (`out_of_time`), too many wait (`busy`), or no model now", retry=True),
             },
         }
     }  # fmt: skip
@@ -175,7 +175,7 @@ def _guarded(item: dict, keys: bool) -> dict:
     if keys:
         errors = {
             "401": _error("No key, or one that is not known: `no_key`"),
-            "429": _error("This key has made too many requests: `too_many_requests`", retry=True),
+            "429": _error("This key, or this address without one, asks too often: `too_many_requests`", retry=True),
         }
         security = {"security": [{"bearer": []}]}
     else:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The configuration file.")]
-DataFolder = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The folder of the database.")]
+DataFolder = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The data folder.")]
 Host = Annotated[str | None, typer.Option("--host", metavar="HOST", help="Where the daemon listens.")]
 Port = Annotated[int | None, typer.Option("--port", metavar="N", help="The daemon's port.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

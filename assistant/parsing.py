@@ -8,14 +8,15 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from assistant.config import Config
-from assistant.errors import AssistantError
+from assistant.errors import BadRequest
 from assistant.messages import Understanding
 
 
 def parse_lines(lines: Iterable[bytes], now: datetime | None, tz: ZoneInfo, config: Config, as_json: bool) -> None:
     """Print what each line means at `now` (None: when it is read), in order, each as soon as it is known.
 
-    A line that cannot be taken is an answer too: kind `other` with an `error`. Raises `ModelError` without a model.
+    A line that cannot be taken is an answer too: kind `other` with an `error`. Raises `ModelError` when no model
+    answers.
     """
     from assistant.rewriters import rewriters_of
     from assistant.understand import as_json as as_object
@@ -41,7 +42,7 @@ async def _understand(rewriter, text: str, now: datetime, tz: ZoneInfo, config: 
 
     try:
         return await understand_text(rewriter, text, now, tz, config.when.policy, config.model.ask_below)
-    except AssistantError as e:
+    except BadRequest as e:
         return Understanding(text, "other", "", (), None, None, 0.0, rewriter.name, 0.0, error=e.code)
 
 

@@ -5,7 +5,7 @@
 Nothing is answered before its commit, and nothing that was accepted vanishes: what a crash left unanswered, and what no
 model could understand just then, is kept and run again (`kept.py`), its times read from when it was said. What failed
 in another way is settled as failed: the person was told, so that it is not run behind their back, and a bug in one
-request cannot end every start.
+request cannot end every start. Of what was kept nobody is there to be told: it rings in the person's own words.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from logging import DEBUG, WARNING
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -22,7 +23,7 @@ from assistant.actions import move, once_at, snooze_from
 from assistant.clock import Clock
 from assistant.conversation import Conversation
 from assistant.dates import Here
-from assistant.errors import AssistantError, Busy, ModelError, NotFound, StoreError
+from assistant.errors import AssistantError, Busy, ModelError, NobodyAnswers, NotFound, StoreError, kind_of
 from assistant.grammar import is_when
 from assistant.messages import Reminder, Reply, Request, Rewrite, Understanding
 from assistant.rewriter import Rewriter
@@ -62,7 +63,10 @@ class Pipeline:
         self._conversation = Conversation(store, policy, tz, clock, changed, listening_channels, self._snooze)
         self._locks: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, int] = {}
-        self._kept: dict[str, Request] = {}
+        self._listening = listening_channels
+        self._apart: set[str] = set()
+        """Requests that are not settled and not kept either: they are answered for the first time, or failed, which
+        was told and could not be stored."""
         self.keeps = asyncio.Event()
         """Set when a request was kept, for want of a model that answers."""
 
@@ -83,28 +87,47 @@ class Pipeline:
         new = self.store.add_request(request)
         if not new and (stored := self.store.request(request.id)):  # as it was said the first time
             request = Request(stored.id, stored.text, stored.channel, stored.said_at)
-        async with self._alone(request.channel):
-            stored = self.store.request(request.id)
-            if stored is None:  # heard twice at once, and not kept
-                return Reply(replies.OTHER, "other", request.id)
-            if stored.settled_at is not None:
-                return self._known(stored)
-            await self._catch_up(request)
-            return await self._answer(request, resumed=not new)
+        if new:
+            self._apart.add(request.id)
+        try:
+            async with self._alone(request.channel):
+                stored = self.store.request(request.id)
+                if stored is None:  # heard twice at once, and not kept
+                    return Reply(replies.OTHER, "other", request.id)
+                if stored.settled_at is not None:
+                    return self._known(stored)
+                await self._catch_up(request)
+                return await self._answer(request, resumed=not new)
+        except asyncio.CancelledError:  # whoever asked went away, and was not told anything
+            self._apart.discard(request.id)
+            self.keeps.set()
+            raise
+
+    def kept(self) -> list[Request]:
+        """Requests that wait until a model answers, oldest first. Raises `StoreError`."""
+        unsettled = self.store.unsettled_requests()
+        self._apart &= {r.id for r in unsettled}
+        return [r for r in unsettled if r.id not in self._apart]
 
     async def _catch_up(self, request: Request) -> None:
         """Whoever says "cancel the milk" means the milk that was asked for before, and kept."""
-        for older in [r for r in self._kept.values() if r.channel == request.channel and r.id != request.id]:
+        for older in [r for r in self.kept() if r.channel == request.channel]:
+            if older.id == request.id:
+                break
             try:
                 if (await self._answer(older, resumed=True)).kind == "kept":
                     break
-            except Exception as e:  # it is settled, and has nothing to do with this request
+            except AssistantError as e:  # it has nothing to do with this request
                 log.warning("what was kept cannot be answered: %s", e, extra={"request": older.id})
+            except Exception:
+                log.exception("a bug in answering what was kept", extra={"request": older.id})
 
-    def give_up(self, request: Request) -> None:
+    async def give_up(self, request: Request) -> None:
         """Ring a kept request in its own words, now, as nobody understands it. Raises `StoreError`."""
-        self._conversation.ring_words(self._turn(request, resumed=True))
-        self._kept.pop(request.id, None)
+        async with self._alone(request.channel):
+            stored = self.store.request(request.id)
+            if stored and stored.settled_at is None:
+                self._conversation.ring_words(self._turn(request, resumed=True))
 
     @asynccontextmanager
     async def _alone(self, channel: str) -> AsyncIterator[None]:
@@ -121,9 +144,8 @@ class Pipeline:
     def _known(self, stored: StoredRequest) -> Reply:
         """The answer that a request of this id got before."""
         if stored.error and stored.kind is None:
-            failed = ModelError if stored.error.startswith(("model", "busy")) else AssistantError
-            error = failed(stored.reply)
-            error.code = stored.error
+            error, kind = AssistantError(stored.reply), kind_of(stored.error)
+            error.code, error.status, error.exit_status = stored.error, kind.status, kind.exit_status
             raise error
         made = tuple(self.store.reminders_of(stored.id))
         return Reply(stored.reply or "", stored.kind or "other", stored.id, None, made, stored.question)
@@ -146,19 +168,35 @@ class Pipeline:
         return Turn(request, mean, read, resumed)
 
     async def _answer(self, request: Request, resumed: bool) -> Reply:
-        self._kept.pop(request.id, None)
+        turn = self._turn(request, resumed)
+        rings = resumed and request.channel not in self._listening
         try:
-            return await self._conversation.answer(self._turn(request, resumed))
+            return await self._conversation.answer(turn)
         except ModelError as e:
-            log.warning("kept, as no model understands it now: %s", e, extra={"request": request.id})
-            self._kept[request.id] = request
+            log.log(DEBUG if resumed else WARNING, "kept, as no model understands it now: %s", e,
+                    extra={"request": request.id})
+            self._apart.discard(request.id)
             self.keeps.set()
-            return Reply(replies.KEPT, "kept", request.id)
-        except AssistantError as e:
-            self._fail(request, e.code, str(e))
+            skipped = e.why if isinstance(e, NobodyAnswers) else (str(e),)
+            return Reply(replies.KEPT, "kept", request.id, skipped=skipped)
+        except StoreError as e:
+            if resumed:  # it was promised
+                self.keeps.set()
+            else:
+                self._fail(request, e.code, str(e))
             raise
+        except AssistantError as e:
+            if not rings:
+                self._fail(request, e.code, str(e))
+                raise
+            log.warning("it rings in the person's own words: %s", e, extra={"request": request.id})
+            return self._conversation.ring_words(turn)
         except Exception:
-            self._fail(request, "internal", "Something went wrong inside.")
+            if rings:
+                with suppress(StoreError):
+                    self._conversation.ring_words(turn)
+            else:
+                self._fail(request, "internal", "Something went wrong inside.")
             raise
 
     def _fail(self, request: Request, code: str, said: str) -> None:

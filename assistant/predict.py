@@ -3,6 +3,7 @@
     {"text", "now"?, "tz"?}    what it means at that instant, as `understand.as_json` has it
     {"texts", "now"?, "tz"?}   {"results": [...]} in their order, each such an answer or {"error": {"code", "message"}}
 
+Of a list a few texts at a time are given to the model, so that it neither fills the queue nor holds up all others.
 An answer comes within the deadline or not at all (503). A client that wants to wait less says so with the header
 `Prefer: wait=SECONDS` (RFC 7240, 4.3). Where handlers are cancelled when their client goes away (`handler_cancellation`
 of aiohttp's runner), so is the work for it.
@@ -30,14 +31,16 @@ Understand = Callable[[str, datetime, ZoneInfo], Awaitable[Understanding]]
 class Predict:
     """Answers with what `understand` says, in `tz` and at the time of `clock` unless the client names others.
 
-    `deadline` is in seconds, waiting for a model included; a list may hold `most_texts`.
+    `deadline` is in seconds, waiting for a model included; a list may hold `most_texts`, of which `at_once` are given
+    to the model at once: one on its context and one that waits for it, for each context.
     """
 
     def __init__(
-        self, understand: Understand, clock: Clock, tz: ZoneInfo, deadline: float = 10.0, most_texts: int = 32
+        self, understand: Understand, clock: Clock, tz: ZoneInfo, deadline: float = 10.0, most_texts: int = 32,
+        at_once: int = 2,
     ) -> None:
         self._understand, self._clock, self._tz = understand, clock, tz
-        self._deadline, self._most = deadline, most_texts
+        self._deadline, self._most, self._at_once = deadline, most_texts, at_once
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/predict", self.predict), web.post("/convert", self.predict)]
@@ -49,10 +52,12 @@ class Predict:
         tz = read_zone(body["tz"]) if "tz" in body else self._tz
         now = read_instant(body["now"], tz) if "now" in body else self._clock.now().astimezone(tz)
         seconds = min(self._deadline, preferred_wait(request.headers.getall("Prefer", ())))
+        until = asyncio.get_running_loop().time() + seconds
+        turn = asyncio.Semaphore(self._at_once)
 
         async def answer(text: str) -> dict:
             try:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout_at(until), turn:
                     return as_json(await self._understand(text, now, tz))
             except TimeoutError:
                 raise OutOfTime(seconds) from None
@@ -67,7 +72,7 @@ class Predict:
 
 
 async def _each(answer: Callable[[str], Awaitable[dict]], texts: list[str]) -> list[dict]:
-    """The answers to texts at once, with an error in place of one. If no model had an answer to any of them, that is
+    """The answers to texts, with an error in place of one. If no model had an answer to any of them, that is
     raised: `ModelError`."""
 
     async def result(text: str) -> dict | AssistantError:

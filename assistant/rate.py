@@ -30,12 +30,8 @@ class Buckets:
 
     def take(self, caller: str) -> None:
         """Takes one. Raises `TooManyRequests` if there is none."""
-        self.check(caller)
-        self._set(caller, self._left(caller) - 1)
-
-    def check(self, caller: str) -> None:
-        """Raises what `take` would raise, and takes nothing."""
         self._refuse_below(1, caller)
+        self._set(caller, self._left(caller) - 1)
 
     def charge(self, caller: str, more: int) -> None:
         """Takes what a request costs beyond the one that it was let in for, owing it if need be.

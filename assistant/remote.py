@@ -85,7 +85,7 @@ class RemoteRewriter:
         except RemoteBusy as e:
             wait = BUSY_SECONDS if e.retry_after is None else min(e.retry_after, LONGEST_BUSY_SECONDS)
             self._busy_until = max(self._busy_until, self._now() + wait)
-            raise
+            raise RemoteBusy(self.url, wait) from None
         except Unreadable:
             admission.succeeded()
             raise

@@ -11,6 +11,7 @@ token before a prompt by themselves, as the model's file says.
 The confidence comes from the probabilities of the tokens (`logprobs.py`); where none come, it counts as sure.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import PurePath
@@ -19,7 +20,7 @@ from typing import Any
 from assistant.breaker import since_boot
 from assistant.canonical import canonical
 from assistant.endpoint import Answer, Endpoint
-from assistant.errors import Unreadable, WrongAnswer
+from assistant.errors import Unfaithful, Unreadable, WrongAnswer
 from assistant.gbnf import gbnf
 from assistant.logprobs import sureness, tokens
 from assistant.messages import Rewrite
@@ -63,9 +64,10 @@ class Completions:
         try:
             lines = canonical(choice["text"], said)
         except ValueError as e:
-            raise WrongAnswer(self._endpoint.url, str(e)) from None
+            raise Unfaithful(self._endpoint.url, str(e)) from None
         name = PurePath(self._model).name or "unnamed"
-        sure = sureness(lines, tokens(choice.get("logprobs"))[:MOST_TOKENS], said)
+        written = tokens(choice.get("logprobs"))[:MOST_TOKENS]
+        sure = await asyncio.to_thread(sureness, lines, written, said)  # of a long answer it takes a while
         return Rewrite(lines, f"remote:{name}", sure, 0.0)
 
     async def _meet(self) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from assistant.canonical import canonical
 from assistant.endpoint import Endpoint
-from assistant.errors import Unreadable, WrongAnswer
+from assistant.errors import Unfaithful, Unreadable, WrongAnswer
 from assistant.messages import ASK_BELOW, Rewrite
 from assistant.words import model_text, words
 
@@ -30,11 +30,15 @@ class Predict:
         match answer.json():
             case {"rewrite": str(rewrite), **more}:
                 try:
-                    lines = canonical(rewrite, [w.folded for w in words(model_text(text))])
+                    name = f"remote:{_name(more)}"
                     sure, ask_below = _share(more, "confidence", 1.0), _share(more, "ask_below", ASK_BELOW)
-                    return Rewrite(lines, f"remote:{_name(more)}", sure, 0.0, ask_below)
                 except ValueError as e:
                     raise WrongAnswer(self._endpoint.url, str(e)) from None
+                try:
+                    lines = canonical(rewrite, [w.folded for w in words(model_text(text))])
+                except ValueError as e:
+                    raise Unfaithful(self._endpoint.url, str(e)) from None
+                return Rewrite(lines, name, sure, 0.0, ask_below)
             case None:
                 raise WrongAnswer(self._endpoint.url, "no JSON")
             case _:

@@ -17,7 +17,7 @@ DROPPED = "OK, nothing is set."
 UNCHANGED = "OK, nothing is changed."
 GONE = "That is no longer set."
 INTERRUPTED = "I was interrupted and did not do that: say it again if you still want it."
-KEPT = "I cannot think just now: I'll set that as soon as I can again."
+KEPT = "I'll set that as soon as I can think again."
 RUNG = "I could not ask what you meant by that: it rings in your own words."
 CANNOT_THINK = "I cannot think just now: say that again in a moment."
 NO_TIME = "That is not a time that I know."
@@ -177,6 +177,11 @@ def confirm(entries: Sequence[Entry], now: datetime) -> str:
 
 def count(n: int, noun: str = "reminder") -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def waiting(kept: int) -> str:
+    """What is kept, below the list: `1 request waits until I can think again.`"""
+    return f"{count(kept, 'request')} wait{'s' if kept == 1 else ''} until I can think again."
 
 
 def listing(found: Sequence[Reminder], span: str, now: datetime) -> str:

@@ -131,7 +131,7 @@ class Serve(Section):
     port: int = Field(8000, ge=0, le=65535)
     """a TCP port, 1 to 65535; 0 for any that is free"""
     contexts: int = Field(0, ge=0, le=256)
-    """how many requests are worked on at once, 1 to 256; 0 for as many as there are cores"""
+    """how many requests are worked on at once, 1 to 256; 0 for as many as it may use cores"""
     queue: int = Field(64, ge=1, le=10_000)
     """how many requests may wait, 1 to 10000"""
     deadline_seconds: float = Field(10, gt=0, le=600)

@@ -11,7 +11,6 @@ new is let in. Who is let in is in `access.py`; how connections are kept is in `
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from datetime import datetime
 from socket import socket
@@ -25,7 +24,7 @@ from assistant.access import Access, ip_of, secure
 from assistant.clock import SystemClock
 from assistant.config import Config
 from assistant.connections import Connections
-from assistant.errors import ConfigError, Loading
+from assistant.errors import ConfigError, Loading, Stopping
 from assistant.guard import KEY_NAME, MAX_BODY, Handler, json_errors
 from assistant.keys import Keys
 from assistant.lifecycle import reload_on_signal, run, stop_on_signals
@@ -35,6 +34,7 @@ from assistant.metrics import Metrics, route_of
 from assistant.openapi import document
 from assistant.pointer import models_of
 from assistant.predict import Predict
+from assistant.processors import processors
 from assistant.reload import ReloadingRewriter
 from assistant.systemd import Systemd
 from assistant.understand import understand_text
@@ -58,7 +58,7 @@ async def _serve(config: Config) -> None:
     drain = config.serve.deadline_seconds + 1
     stop = stop_on_signals(drain + STOP_SECONDS, "")
     keys, systemd = Keys.open(config.keys), Systemd()
-    contexts = config.serve.contexts or cores()
+    contexts = config.serve.contexts or processors()
     rewriter = ReloadingRewriter(models_of(config), config.model.threads, config.serve.queue, contexts)
     service = Service(config, rewriter, contexts, keys)
     with open_socket(config.serve.host, config.serve.port, "serve") as sock:
@@ -75,7 +75,9 @@ async def _serve(config: Config) -> None:
             async def reload() -> None:
                 systemd.reloading()
                 keys.refresh()
-                await rewriter.reload()
+                found = await rewriter.reload()
+                log.info("reloaded", extra={"model": found.model, "changed": found.changed, "keys": len(keys)}
+                         | ({"problem": found.problem} if found.problem else {}))
                 systemd.ready(f"Answers at {url}.")
 
             reload_on_signal(reload, tasks, stop)
@@ -91,7 +93,7 @@ async def _serve(config: Config) -> None:
             systemd.ready(f"Answers at {url}.")
             await stop.wait()
             systemd.stopping()
-            await service.connections.drain(drain)
+            await service.drain(drain)
             for task in running:
                 task.cancel()
     log.info("stopped")
@@ -101,15 +103,6 @@ def _is_here(sock: socket) -> bool:
     """Whether programs of this machine alone can reach it."""
     ip = ip_of(sock.getsockname()[0])
     return ip is not None and ip.is_loopback
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "process_cpu_count"):  # Python 3.13
-        return os.process_cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Pulse:
@@ -147,6 +140,11 @@ class Service:
         self.metrics.watch(self._rewriter, self._contexts)
         self._is_loaded = True
 
+    async def drain(self, seconds: float) -> None:
+        """Answer what is under way, for no longer than that; then the model may be closed."""
+        await self.connections.drain(seconds)
+        self._is_loaded = False
+
     @property
     def ready(self) -> bool:
         return self._is_loaded and not self.connections.draining
@@ -161,7 +159,8 @@ class Service:
             client_max_size=max(MAX_BODY, TEXT_BODY * serve.most_texts),
         )
         app.on_response_prepare.append(secure)
-        predict = Predict(self.understand, SystemClock(), self._tz, serve.deadline_seconds, serve.most_texts)
+        at_once = self._contexts + min(self._contexts, serve.queue)
+        predict = Predict(self.understand, SystemClock(), self._tz, serve.deadline_seconds, serve.most_texts, at_once)
         app.add_routes([
             *predict.routes(),
             web.get("/health", self.health),
@@ -182,11 +181,11 @@ class Service:
         return answer
 
     async def understand(self, text: str, now: datetime, tz: ZoneInfo) -> Understanding:
-        """What `predict.Understand` says. Raises `Loading` before there is a model."""
+        """What `predict.Understand` says. Raises `Loading` before there is a model, `Stopping` once it is closed."""
         if not self._is_loaded:
-            raise Loading
+            raise Stopping if self.connections.draining else Loading
         meant = await understand_text(self._rewriter, text, now, tz, self._policy, self._config.model.ask_below)
-        self.metrics.texts.inc()
+        self.metrics.texts += 1
         if self._config.serve.log_text:
             log.info("understood", extra={"text": meant.text, "rewrite": meant.rewrite, "ms": meant.ms})
         return meant

@@ -112,6 +112,7 @@ class Tally:
 def storm(folder: Path, requests: int, seed: int, order: str, killed_daemon: bool = False) -> Tally:
     """`order` is `[remote] order`; `killed_daemon`: the daemon as well, with -9, half-way."""
     random, tally = Random(seed), Tally(requests)
+    modes = MODES if "local" in order else tuple(m for m in MODES if m != "invented")  # that is told, and not kept
     data = folder / "data"
     data.mkdir()
     with far_away(folder) as service:
@@ -128,7 +129,7 @@ def storm(folder: Path, requests: int, seed: int, order: str, killed_daemon: boo
                 if n:
                     daemon.kill()
                     daemon = _again(daemon, data, env)
-                _storm(daemon, service, half, random, tally)
+                _storm(daemon, service, half, modes, random, tally)
             service.be("ok")
             _calm(daemon, tally)
             _count(daemon, requests, tally)
@@ -142,13 +143,15 @@ def _again(daemon: Daemon, data: Path, env: dict[str, str]) -> Daemon:
     return Daemon(data, env).start().ready()
 
 
-def _storm(daemon: Daemon, service: FarAway, numbers: list[int], random: Random, tally: Tally) -> None:
-    modes = [m for pair in zip(random.sample(MODES * 9, len(MODES) * 9), ["ok"] * 117) for m in pair]
+def _storm(
+    daemon: Daemon, service: FarAway, numbers: list[int], modes: tuple[str, ...], random: Random, tally: Tally
+) -> None:
+    modes = [m for mode in random.sample(modes * 9, len(modes) * 9) for m in (mode, "ok")]
     a_mode = max(2, min(8, len(numbers) // 26))
     """Requests while one mode lasts."""
 
     def ask(n: int) -> None:
-        text, id = f"remind me to ring bell {n} tomorrow at 5 pm", f"bell {n}"
+        text, id = f"remind me to ring bell-{n} tomorrow at 5 pm", f"bell {n}"
         for _ in range(1 + (n % 7 == 0)):  # some are sent twice, as by a client that did not hear the answer
             status, answer = daemon.call(
                 "POST", "/requests", {"text": text, "id": id, "channel": f"client {n % CLIENTS}"}, seconds=60)
@@ -163,12 +166,16 @@ def _storm(daemon: Daemon, service: FarAway, numbers: list[int], random: Random,
 
 
 def _calm(daemon: Daemon, tally: Tally) -> None:
-    """Wait until all that was kept is understood."""
+    """Wait until all that was kept is understood, and the service answers again."""
     until = monotonic() + 120
     while (kept := daemon.call("GET", "/health")[1]["kept"]) and monotonic() < until:
         sleep(0.1)
     if kept:
         tally.faults.append(f"{kept} requests are still kept")
+    while not (there := _answers_there(daemon)) and monotonic() < until:
+        sleep(0.1)
+    if not there:
+        tally.faults.append("the service is back and is not asked")
     with urllib.request.urlopen(f"{daemon.url}/metrics", timeout=20) as answer:
         for line in answer.read().decode().splitlines():
             if not line.startswith("#"):
@@ -176,9 +183,13 @@ def _calm(daemon: Daemon, tally: Tally) -> None:
                 tally.metrics[name] = float(value)
 
 
+def _answers_there(daemon: Daemon) -> bool:
+    return daemon.call("POST", "/predict", {"text": "call mum tomorrow"})[1].get("model", "").startswith("remote:")
+
+
 def _count(daemon: Daemon, requests: int, tally: Tally) -> None:
     found = Counter(r["task"] for r in daemon.call("GET", "/reminders?limit=999999")[1]["reminders"])
     for n in range(requests):
-        if (times := found.pop(f"ring bell {n}", 0)) != 1:
+        if (times := found.pop(f"ring bell-{n}", 0)) != 1:
             tally.faults.append(f"bell {n} was set {times} times")
     tally.faults.extend(f"{task!r} was never asked for" for task in found)

@@ -1,6 +1,7 @@
 """Connections to the model service: how many, from where, and how long one may be silent."""
 
 import asyncio
+import errno
 
 import pytest
 from aiohttp import web
@@ -81,6 +82,23 @@ async def test_one_address_may_not_take_all_connections(tmp_path):
         assert [bool(peer.told) for peer in peers] == [False, False, True] * 2 + [False] * 3
         assert reasons == ["connections"] * 2
         await server.shutdown(0.01)
+
+
+async def test_one_that_is_turned_away_and_has_gone_away_is_closed(tmp_path, monkeypatch):
+    class Gone(Peer):
+        closed = asyncio.Event()
+
+        def write_eof(self):
+            raise OSError(errno.ENOTCONN, "not connected")
+
+        def abort(self):
+            self.closed.set()
+
+    monkeypatch.setattr(connections, "READ_SECONDS", 0)
+    door = connections.Connections(most=0)
+    door.let_in(web.Server(lambda request: None), Gone("203.0.113.7"))
+    async with asyncio.timeout(10):
+        await Gone.closed.wait()
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /health HTTP/1.1\r\nHost: loc"], ids=["nothing", "half a header"])

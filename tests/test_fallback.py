@@ -13,6 +13,7 @@ from assistant.errors import (
     NobodyAnswers,
     RemoteAway,
     RemoteBusy,
+    Unfaithful,
     Unreadable,
 )
 from assistant.fallback import AGAIN_SECONDS, FallbackRewriter
@@ -117,6 +118,25 @@ async def test_what_nobody_can_read_is_the_person_s_to_say_in_other_words(rewrit
     assert rewriter.failed[("local", "unreadable")] == 1 and rewriter.failed.total() == 2
 
 
+@pytest.mark.parametrize(
+    ("here", "raised"), [(Unfaithful(URL, "x"), Unreadable), (Busy(), NobodyAnswers), (Unreadable(), Unreadable)],
+    ids=["nor the other", "and the other may yet", "and the other cannot read it"],
+)
+async def test_what_a_model_answers_with_something_else_is_the_person_s_if_no_other_may_do_better(
+    rewriter, local, remote, here, raised
+):
+    local.broken, remote.broken = here, Unfaithful(URL, "it wrote a word that was not said")
+    with pytest.raises(raised):
+        await rewriter.rewrite("eat")
+
+
+async def test_a_model_that_is_not_there_does_not_count_as_one_that_may_do_better(local, remote):
+    local.missing, remote.broken = ModelMissing("nowhere"), Unfaithful(URL, "it wrote a word that was not said")
+    async with FallbackRewriter({"local": local, "remote": remote}) as rewriter:
+        with pytest.raises(Unreadable):
+            await rewriter.rewrite("eat")
+
+
 async def test_a_bug_in_one_is_not_covered_up_by_the_next(rewriter, local):
     local.broken = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
@@ -146,6 +166,7 @@ async def test_the_log_tells_when_one_begins_to_fail_and_when_it_is_back_and_not
     await rewriter.rewrite("eat")
     assert told(caplog) == [
         ("WARNING", f"the local model does not answer: {AWAY}"),
+        ("INFO", "the remote model answers in its place"),
         ("INFO", "the local model answers again"),
     ]
     assert caplog.records[-1].requests_without == 6
@@ -207,6 +228,25 @@ async def test_one_that_was_missing_can_be_taken_back_in(local, remote, caplog):
         "still without the local model: There is no room for it.",
         "the local model is there again",
     ]
+
+
+async def test_one_that_was_missing_is_taken_back_in_once_however_many_ask_for_it(local, remote):
+    local.missing = ModelMissing("nowhere")
+    async with FallbackRewriter({"local": local, "remote": remote}) as rewriter:
+        local.missing, enter, may = None, local.__class__.__aenter__, asyncio.Event()
+
+        class Slow(Source):
+            async def __aenter__(self):
+                await may.wait()
+                return await enter(self)
+
+        local.__class__ = Slow
+        both = [asyncio.create_task(rewriter.come_back()) for _ in range(2)]
+        await asyncio.sleep(0)
+        may.set()
+        await asyncio.gather(*both)
+        assert local.entered == 1
+    assert local.entered == 0
 
 
 def test_there_must_be_somebody_to_ask():

@@ -10,7 +10,7 @@ import pytest
 
 from assistant import guard
 from assistant.clock import SystemClock
-from assistant.errors import AddressTaken, ModelError
+from assistant.errors import AddressTaken, ModelError, Unreadable
 from assistant.http import Service, listening
 from assistant.listen import open_socket
 from assistant.pipeline import Pipeline
@@ -205,6 +205,12 @@ async def test_what_is_kept_is_accepted_and_not_done(client, rewriter):
     status, answer = await client("POST", "/requests", {"text": "call mum tomorrow at five"})
     assert (status, answer["kind"], answer["reminders"]) == (202, "kept", [])
     assert (await client("GET", "/health"))[1]["kept"] == 1
+
+
+async def test_a_client_that_asks_again_with_its_id_gets_the_same_error(client, rewriter):
+    rewriter.broken = Unreadable()
+    answers = [await client("POST", "/requests", {"text": "call mum tomorrow at five", "id": "abc"}) for _ in range(2)]
+    assert answers[0] == answers[1] and answers[0][0] == 422
 
 
 async def test_health_tells_version_model_and_how_much_is_pending(client):

@@ -5,11 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from assistant.errors import Busy, ModelError, Unreadable
-from assistant.kept import KEEP, TRIES, answer_kept
+from assistant.errors import Busy, LockedDatabase, ModelError, NobodyAnswers, Unreadable
+from assistant.kept import KEEP, LAST_ROUNDS, TRIES, answer_kept
+from assistant.models import TRIAL
+from assistant.pipeline import MOST_WAITING
 from assistant.replies import CANNOT_THINK, KEPT
-from tests.fakes import Ticks
-from tests.test_pipeline import WEDNESDAY, Talk
+from tests.fakes import ScriptedRewriter, Ticks
+from tests.test_pipeline import ANSWERS, WEDNESDAY, Talk
 
 AWAY = ModelError("The model is away: wait.")
 
@@ -36,6 +38,17 @@ class Later(Talk):
     async def end(self):
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
+
+    def fails_at(self, text, error):
+        """From now on a model answers everything but `text`."""
+        self.rewriter.broken, rewrite = None, ScriptedRewriter(ANSWERS).rewrite
+
+        async def sometimes(said):
+            if said == text:
+                raise error
+            return await rewrite(said)
+
+        self.rewriter.rewrite = sometimes
 
     async def settled(self, id):
         async with asyncio.timeout(10):
@@ -176,60 +189,173 @@ async def test_chatter_that_was_kept_is_not_rung(talk):
     assert talk.tasks() == []
 
 
-async def test_what_is_unreadable_is_settled_and_holds_up_nothing(talk):
+@pytest.mark.parametrize("error", [Unreadable(), ZeroDivisionError()], ids=["unreadable", "a bug"])
+async def test_what_cannot_be_done_when_a_model_is_back_rings_in_the_person_s_words(talk, error):
     talk.rewriter.broken = AWAY
     await talk.say("call dad at six pm", id="bad")
-    await talk.say("remind me to call mum on friday", channel="http", id="good")
-    talk.rewriter.broken, rewrite = None, talk.rewriter.rewrite
+    talk.fails_at("call dad at six pm", error)
+    talk.begin()
+    await talk.settled("bad")
+    assert talk.tasks() == ["call dad at six pm"]
 
-    async def sometimes(text):
-        if text == "call dad at six pm":
-            raise Unreadable
-        return await rewrite(text)
 
-    talk.rewriter.rewrite = sometimes
+async def test_what_is_unreadable_holds_up_nothing(talk):
+    talk.rewriter.broken = AWAY
+    await talk.say("call dad at six pm", id="bad")
+    await talk.say("remind me to call mum on friday", id="good")
+    talk.fails_at("call dad at six pm", Unreadable())
     talk.begin()
     assert (await talk.settled("good")).kind == "create"
-    assert talk.store.request("bad").error == "unreadable"
 
 
-async def test_while_nobody_answers_few_are_tried_and_the_pause_grows(talk):
+async def test_while_nobody_answers_that_is_found_out_by_one_trial_and_the_pause_grows(talk):
     talk.rewriter.broken = AWAY
-    for n in range(2 * TRIES):
+    for n in range(5):
         await talk.say("call dad at six pm", channel=f"c{n}", id=f"r{n}")
     talk.rewriter.heard.clear()
     talk.begin()
     pauses = [await talk.ticks.tick_on() for _ in range(7)]
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
-    assert len(talk.rewriter.heard) == 7 * TRIES
+    assert talk.rewriter.heard == [TRIAL] * 7
     assert talk.sources.asked == 6
 
 
-async def test_some_that_no_model_can_do_hold_up_no_others(talk):
+async def test_what_a_model_that_is_well_cannot_do_holds_up_no_others_and_rings_in_the_end(talk):
     talk.rewriter.broken = AWAY
-    for n in range(TRIES):
-        await talk.say("call dad at six pm", channel=f"c{n}")
+    await talk.say("call dad at six pm", id="bad")
     await talk.say("remind me to call mum on friday", id="good")
-    talk.rewriter.broken, rewrite = None, talk.rewriter.rewrite
+    talk.fails_at("call dad at six pm", AWAY)
+    talk.begin()
+    for _ in range(TRIES - 1):
+        await talk.ticks.tick_on()
+    assert (await talk.settled("good")).kind == "create" and talk.tasks() == ["call mum"]
+    await talk.ticks.tick_on()
+    await talk.settled("bad")
+    assert sorted(talk.tasks()) == ["call dad at six pm", "call mum"]
 
-    async def sometimes(text):
-        if text == "call dad at six pm":
-            raise AWAY
-        return await rewrite(text)
 
-    talk.rewriter.rewrite = sometimes
+async def test_what_was_kept_is_set_in_the_order_in_which_it_was_said(talk):
+    talk.rewriter.broken = AWAY
+    talk.begin()
+    await talk.say("remind me to call mum tomorrow at five", id="a")
+    await talk.ticks.tick_on()
+    talk.clock.pass_by(hours=-1)  # the clock is put right
+    await talk.say("cancel my reminder to call mum", id="b")
+    await talk.say("call dad at six pm", id="c")
+    await talk.ticks.tick_on()
+    talk.rewriter.broken = None
+    assert (await talk.settled("b")).reply.startswith("Cancelled: call mum")
+    await talk.settled("c")
+    assert talk.tasks() == ["call dad"]
+
+
+async def test_who_changes_what_was_kept_before_a_restart_finds_it_set(talk):
+    talk.rewriter.broken = AWAY
+    await talk.say("remind me to call mum tomorrow at five", id="a")
+    talk.restart()
+    talk.rewriter.broken = None
+    assert (await talk.say("cancel my reminder to call mum")).text == "Cancelled: call mum, tomorrow at 17:00."
+
+
+async def test_what_is_kept_on_a_channel_on_which_many_wait_is_tried_again(talk):
+    talk.rewriter.broken = AWAY
+    await talk.say("call dad at six pm", id="abc")
+    talk.rewriter.broken = None
+    talk.pipeline._waiting["cli"] = MOST_WAITING
     talk.begin()
     await talk.ticks.tick_on()
-    assert (await talk.settled("good")).kind == "create"
+    talk.pipeline._waiting["cli"] = 0
+    assert (await talk.settled("abc")).kind == "create"
+
+
+async def test_a_fault_of_the_database_leaves_what_was_kept_to_be_tried_again(talk):
+    talk.rewriter.broken = AWAY
+    await talk.say("call dad at six pm", id="abc")
+    talk.fails_at("call dad at six pm", LockedDatabase("x.db"))
+    talk.begin()
+    await talk.ticks.tick_on()
+    assert [r.id for r in talk.pipeline.kept()] == ["abc"]
+    talk.fails_at("nothing", AWAY)
+    assert (await talk.settled("abc")).kind == "create"
+
+
+async def test_a_failure_that_was_told_and_could_not_be_stored_is_not_done_behind_the_person_s_back(talk):
+    talk.store.db.execute("CREATE TRIGGER no BEFORE UPDATE ON requests BEGIN SELECT RAISE(ABORT, 'no'); END")
+    with pytest.raises(Exception, match="no"):
+        await talk.say("call dad at six pm", id="abc")
+    talk.store.db.execute("DROP TRIGGER no")
+    await talk.say("remind me to call mum on friday")
+    assert talk.tasks() == ["call mum"]
+    assert talk.pipeline.kept() == []
+
+
+async def test_a_request_that_is_cancelled_while_it_is_answered_is_kept(talk):
+    asked, rewrite = asyncio.Event(), talk.rewriter.rewrite
+
+    async def hung(_):
+        asked.set()
+        await asyncio.Event().wait()
+
+    talk.rewriter.rewrite = hung
+    saying = asyncio.create_task(talk.say("call dad at six pm", id="abc"))
+    async with asyncio.timeout(10):
+        await asked.wait()
+    saying.cancel()
+    await asyncio.gather(saying, return_exceptions=True)
+    assert [r.id for r in talk.pipeline.kept()] == ["abc"]
+    talk.rewriter.rewrite = rewrite
+    talk.begin()
+    assert (await talk.settled("abc")).kind == "create"
+
+
+async def test_a_request_that_is_being_answered_is_not_kept(talk):
+    asked, may = asyncio.Event(), asyncio.Event()
+    rewrite = talk.rewriter.rewrite
+
+    async def slowly(text):
+        asked.set()
+        await may.wait()
+        return await rewrite(text)
+
+    talk.rewriter.rewrite = slowly
+    saying = asyncio.create_task(talk.say("call dad at six pm"))
+    async with asyncio.timeout(10):
+        await asked.wait()
+    assert len(talk.store.unsettled_requests()) == 1 and talk.pipeline.kept() == []
+    may.set()
+    await saying
+
+
+@pytest.mark.parametrize(
+    ("error", "skipped"),
+    [(AWAY, (str(AWAY),)), (NobodyAnswers(("local: It is broken.", "remote: It is away.")), ("local: It is broken.", "remote: It is away."))],
+    ids=["one", "several"],
+)
+async def test_the_reply_says_why_no_model_answers(talk, error, skipped):
+    talk.rewriter.broken = error
+    assert (await talk.say("call dad at six pm")).skipped == skipped
 
 
 async def test_what_nobody_understands_for_a_day_rings_in_the_person_s_words(talk):
     talk.rewriter.broken = AWAY
     await talk.say("call dad at six pm", id="abc")
-    talk.clock.pass_by(seconds=KEEP.total_seconds() - 1)
+    talk.clock.pass_by(seconds=KEEP.total_seconds() + 1)
     talk.begin()
-    await talk.ticks.tick_on()
+    for _ in range(LAST_ROUNDS):
+        await talk.ticks.tick_on()
     assert talk.tasks() == []
-    talk.clock.pass_by(seconds=2)
+    await talk.ticks.tick_on()
     await talk.settled("abc")
     assert [(r.task, r.due) for r in talk.store.active()] == [("call dad at six pm", WEDNESDAY + KEEP + timedelta(seconds=1))]
+
+
+async def test_what_a_machine_slept_through_is_understood_when_its_network_is_back(talk):
+    talk.rewriter.broken = AWAY
+    await talk.say("call dad at six pm", id="abc")
+    talk.begin()
+    await talk.ticks.tick_on()
+    talk.clock.pass_by(days=3)
+    for _ in range(LAST_ROUNDS - 1):
+        await talk.ticks.tick_on()
+    talk.rewriter.broken = None
+    assert (await talk.settled("abc")).kind == "create" and talk.tasks() == ["call dad"]

@@ -213,7 +213,8 @@ def test_the_commands_speak_json(tmp_path):
     assert listed == {"name": "laptop", "made_at": made["made_at"], "hint": made["hint"]}
     again = json.loads(run("add", "laptop", *beside, status=2)[0])
     assert again["error"]["code"] == "bad_request"
-    assert json.loads(run("remove", "laptop", *beside)[0])["removed"][0]["hint"] == made["hint"]
+    removed, told = run("remove", "laptop", *beside)
+    assert json.loads(removed)["removed"][0]["hint"] == made["hint"] and "No key is left" in told
 
 
 def test_what_is_not_there_ends_with_1(tmp_path):

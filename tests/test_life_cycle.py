@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from tests.process import Daemon
+from tests.process import Daemon, Service
 
 CALL_MUM = "remind me to call mum tomorrow at 5 pm"
 
@@ -73,6 +73,31 @@ def test_a_second_interrupt_ends_it_at_once(tmp_path):
         daemon.wait_for("stopping")
         assert daemon.stop(signal.SIGINT) == 130
         asked.join(10)
+
+
+LOADS_LONG = """
+import os, time, assistant.local
+model_file = assistant.local.model_file
+def held(path):
+    print("loading", file=__import__("sys").stderr, flush=True)
+    while not os.path.exists("open"):
+        time.sleep(0.002)
+    return model_file(path)
+assistant.local.model_file = held
+"""
+
+
+@pytest.mark.parametrize("program", [Daemon, Service], ids=["the daemon", "the model service"])
+def test_a_hangup_while_it_loads_does_not_end_it(tmp_path, program):
+    loading = patched(program(tmp_path), LOADS_LONG).start()
+    try:
+        loading.wait_for("loading")
+        loading.process.send_signal(signal.SIGHUP)
+        (tmp_path / "open").touch()
+        assert loading.ready().call("GET", "/health")[0] == 200
+        assert loading.stop() == 0
+    finally:
+        loading.__exit__()
 
 
 def ended(daemon: Daemon) -> tuple[int, str]:

@@ -157,7 +157,7 @@ async def test_the_process_tells_when_it_started_and_what_it_takes(client):
 
 def test_nothing_is_registered_globally_so_that_two_may_live_in_one_process():
     before = {m.name for m in REGISTRY.collect()}
-    Metrics().texts.inc()
+    Metrics().refused("busy")
     second = Figures(Metrics().render()[0].decode())
-    assert second("assistant_texts_total") == 0
+    assert second("assistant_refused_total") == 0
     assert {m.name for m in REGISTRY.collect()} == before

@@ -9,7 +9,7 @@ from typing import Any, Self
 import pytest
 from aiohttp import web
 
-from assistant.errors import RemoteAway, RemoteRefused, Unreadable, WrongAnswer
+from assistant.errors import RemoteAway, RemoteRefused, Unfaithful, Unreadable, WrongAnswer
 from assistant.gbnf import gbnf
 from assistant.listen import open_socket
 from assistant.local import LlamaRewriter, model_file
@@ -212,7 +212,7 @@ async def test_a_server_that_fails_for_another_reason_is_not_asked_again(server)
 @pytest.mark.parametrize(
     ("choice", "error", "says"),
     [
-        pytest.param({"text": " call dad | tomorrow 5:00?"}, WrongAnswer, "a word that was not said", id="invented"),
+        pytest.param({"text": " call dad | tomorrow 5:00?"}, Unfaithful, "a word that was not said", id="invented"),
         pytest.param({"text": ""}, WrongAnswer, "an empty rewrite", id="nothing"),
         pytest.param({"text": " /move mum >"}, WrongAnswer, "without its end", id="broken off"),
         pytest.param({"text": " call mum | tom", "finish_reason": "length"}, Unreadable, "fewer", id="it found no end"),

@@ -149,11 +149,27 @@ async def test_texts_are_answered_in_their_order_each_as_it_would_be_alone(clien
 
 async def test_texts_of_a_list_are_worked_on_at_once():
     rewriter = Held()
-    async with serving(rewriter) as client:
+    async with serving(rewriter, at_once=3) as client:
         asked = asyncio.create_task(client({"texts": TEXTS}))
         assert await several(rewriter.begun, 3) == Counter(TEXTS)
         rewriter.go_on.set()
         assert [r["kind"] for r in (await asked)[1]["results"]] == ["create", "needs_time", "list"]
+
+
+async def test_a_list_longer_than_the_queue_is_answered_whole(model):
+    """A few of its texts at a time: so it takes no place from others either."""
+    texts = ["remind me to eat tomorrow"] * 9
+    async with LlamaRewriter(model, queue=1) as rewriter, serving(rewriter) as client:
+        status, answer = await client({"texts": texts})
+        assert (status, [r.get("rewrite") for r in answer["results"]]) == (200, ["eat | tomorrow"] * 9)
+
+
+async def test_what_a_list_has_not_begun_by_the_deadline_is_out_of_time_too():
+    rewriter = Held()
+    async with serving(rewriter, deadline=0.05, at_once=1) as client:
+        status, answer = await client({"texts": TEXTS})
+        assert (status, error(answer)) == (503, "out_of_time")
+        assert await several(rewriter.begun, 1) == Counter(TEXTS[:1]) and rewriter.begun.empty()
 
 
 @pytest.mark.parametrize(("bad", "code"), [
@@ -235,7 +251,7 @@ async def test_a_list_is_charged_for_every_text_before_any_is_worked_on():
 @pytest.mark.parametrize("body", [{"text": "buy milk"}, {"texts": TEXTS}], ids=["a text", "a list"])
 async def test_what_takes_longer_than_the_deadline_is_abandoned_and_may_be_tried_again(body):
     rewriter = Held()
-    async with serving(rewriter, deadline=0.05) as client:
+    async with serving(rewriter, deadline=0.05, at_once=3) as client:
         status, answer = await client(body, Prefer="wait=600")
         assert (status, error(answer), client.headers["Retry-After"]) == (503, "out_of_time", "1")
         assert "0.05 seconds" in answer["error"]["message"]
@@ -289,7 +305,7 @@ def test_how_long_a_client_waits_is_read_as_the_standard_says(headers, seconds):
 @pytest.mark.parametrize("body", [{"text": "buy milk"}, {"texts": TEXTS}], ids=["a text", "a list"])
 async def test_the_work_for_a_client_that_went_away_is_abandoned(body):
     rewriter = Held()
-    async with serving(rewriter) as client:
+    async with serving(rewriter, at_once=3) as client:
         asked = body.get("texts", ["buy milk"])
         writer = await client.leave(body)
         await several(rewriter.begun, len(asked))

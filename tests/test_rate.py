@@ -107,13 +107,6 @@ def test_a_list_of_one_costs_no_more_than_a_text(clock):
     buckets.charge("laptop", 0)
 
 
-def test_to_look_takes_nothing(clock):
-    buckets = Buckets(1, clock)
-    for _ in range(3):
-        buckets.check("laptop")
-    assert taken(buckets) == 1
-
-
 def test_it_remembers_so_many_callers_and_forgets_those_that_were_silent_longest(clock):
     buckets = Buckets(1, clock, most=3)
     for caller in ("a", "b", "c"):

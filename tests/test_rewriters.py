@@ -34,6 +34,18 @@ def test_api_base_url_is_the_address_unless_the_setting_itself_is_there():
     assert load(environ={"API_BASE_URL": URL, "ASSISTANT_REMOTE__URL": "https://other"}).remote.url == "https://other"
 
 
+def test_an_empty_api_base_url_says_nothing(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text(f'[remote]\nurl = "{URL}"\n')
+    assert load(file, environ={"API_BASE_URL": ""}).remote.url == URL
+
+
+@pytest.mark.parametrize("name", ["API_BASE_URL", "ASSISTANT_REMOTE__URL"])
+def test_a_wrong_address_is_told_by_the_name_of_the_variable_that_holds_it(name):
+    with pytest.raises(ConfigError, match=f"In {name}: remote.url cannot be 'me'"):
+        load(environ={name: "me"})
+
+
 @pytest.mark.parametrize(
     ("remote", "says"),
     [

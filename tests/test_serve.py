@@ -16,7 +16,7 @@ from assistant.errors import AddressTaken
 from assistant.keys import KeyFile
 from assistant.listen import open_socket
 from assistant.pointer import Models
-from assistant.serve import cores
+from assistant.processors import processors
 from tests.conftest import MODEL
 from tests.model_folders import candidate
 from tests.process import Service
@@ -74,11 +74,11 @@ def test_an_address_that_is_taken_is_told_with_its_section_of_the_settings():
 
 
 def test_as_many_contexts_as_the_process_may_use_processors(threads):
-    assert 1 <= cores() <= os.cpu_count()
+    assert 1 <= processors() <= os.cpu_count()
 
     def of_one() -> int:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # of this thread
-        return cores()
+        return processors()
 
     with ThreadPoolExecutor(1) as short_lived:
         assert short_lived.submit(of_one).result() == 1
@@ -99,6 +99,42 @@ async def test_before_its_model_is_loaded_it_says_so(tmp_path):
         client.service.loaded()
         assert (await client("GET", "/health/ready")).status == 200
         assert (await client.predict()).status == 200
+
+
+@pytest.mark.parametrize(("quotas", "count"), [
+    pytest.param({}, 4, id="none"),
+    pytest.param({"a/b": "max 100000"}, 4, id="all"),
+    pytest.param({"a/b": "200000 100000"}, 2, id="two"),
+    pytest.param({"a/b": "120000 100000"}, 2, id="one and a bit"),
+    pytest.param({"a/b": "5000 100000"}, 1, id="a twentieth"),
+    pytest.param({"a/b": "900000 100000"}, 4, id="more than there are"),
+    pytest.param({"a/b": "300000 100000", "a": "100000 100000"}, 1, id="less in the group above"),
+    pytest.param({".": "100000 50000"}, 2, id="of a container"),
+    pytest.param({"a/other": "100000 100000"}, 4, id="of another group"),
+    pytest.param({"a/b": "?"}, 4, id="nonsense"),
+])
+def test_no_more_than_its_control_group_has_time_of(tmp_path, monkeypatch, quotas, count):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    monkeypatch.setattr(os, "process_cpu_count", lambda: 4, raising=False)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "other").mkdir()
+    for group, quota in quotas.items():
+        (tmp_path / group / "cpu.max").write_text(quota + "\n")
+    own = tmp_path / "own"
+    own.write_text("4:memory:/elsewhere\n0::/a/b\n")
+    assert processors(tmp_path, own) == count
+    own.unlink()
+    assert processors(tmp_path, own) == 4, "no control groups on this system"
+
+
+async def test_once_it_has_drained_a_kept_connection_is_told_that_it_stops(tmp_path):
+    async with serving(tmp_path / "keys.json") as client:
+        assert (await client.predict()).status == 200
+        await client.service.drain(10)
+        refused = await client.predict()
+        assert (refused.status, (await refused.json())["error"]["code"]) == (503, "stopping")
+        assert (refused.headers["Retry-After"], refused.headers["Connection"]) == ("1", "close")
+        assert client.rewriter.heard == [CALL], "the model may be closed by then"
 
 
 async def test_a_body_may_be_as_long_as_the_texts_that_it_may_hold(tmp_path):
@@ -203,7 +239,7 @@ def test_a_hangup_uses_the_promoted_model_and_drops_no_request(tmp_path, threads
 
         def ask() -> list[tuple[int, str]]:
             answers = []
-            while not stop.is_set():
+            while not stop.is_set() or answers[-1:] == [(200, "small")]:
                 status, told = predict(service)
                 answers.append((status, told.get("model")))
             return answers
