@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make a better model of what you corrected and what can be generated, and use it if it is better.
 #
-#   scripts/retrain.sh                            train the small model on: about seven minutes on two cores
+#   scripts/retrain.sh                            train the small model on: about a quarter of an hour
 #   scripts/retrain.sh --base phi-2               fine-tune Phi-2 by QLoRA: wants a GPU (training/fine_tuning_colab.ipynb)
 #   scripts/retrain.sh --base PATH_OR_HUB_NAME    any causal model
 #   scripts/retrain.sh --smoke                    the whole way in minutes, with a tiny Phi, in a folder of its own
