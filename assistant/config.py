@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource, SettingsConfigDict
 
 from assistant.errors import ConfigError
-from assistant.sections import Data, Http, Log, Model, Notify, Remote, Ring, Serve, When
+from assistant.sections import Audio, Data, Http, Log, Model, Notify, Remote, Ring, Serve, Stt, Tts, When
 
 APP = "reminder-assistant"
 """The name of the user's configuration and data folders."""
@@ -40,6 +40,9 @@ class Config(BaseSettings):
     http: Http = Http()
     serve: Serve = Serve()
     remote: Remote = Remote()
+    audio: Audio = Audio()
+    stt: Stt = Stt()
+    tts: Tts = Tts()
     data: Data = Data()
     ring: Ring = Ring()
     notify: Notify = Notify()

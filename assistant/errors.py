@@ -20,6 +20,11 @@
     |  |- BadManifest, IncompleteModel, CorruptModel, OtherPrompt, OtherArchitecture, ChangedModel
     |  |- NotPromoted        the evaluation speaks against it
     |  |- BadPointer         which model is in use cannot be read or written
+    |- AudioError            sound cannot be had or made (exit 1)
+    |  |- NoMicrophone, SilentMicrophone, UnreadableSound (400 / exit 2)
+    |  |- SpeakerError       nothing can be said aloud
+    |- TranscriptionError    the engine that turns speech into text (503 / exit 3)
+    |  |- NoTranscriber      it is not installed, or its model cannot be had
     |- StoreError            the database (500 / exit 4)
     |  |- NewerDatabase, CorruptDatabase, LockedDatabase, DiskFull, ReadOnlyFolder, DiskFault
     |  |- AlreadyRunning     another daemon uses it
@@ -340,6 +345,49 @@ class BadPointer(ModelError):
             f"Which model is in use cannot be kept in {path} ({detail}): make that file readable and writable, "
             "or move it away to use the model that ships."
         )
+
+
+class AudioError(AssistantError):
+    code = "audio"
+
+
+class NoMicrophone(AudioError):
+    code, status = "no_microphone", 503
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+        super().__init__(f"No microphone can be opened ({detail}): plug one in, or choose one of `assistant devices`.")
+
+
+class SilentMicrophone(AudioError):
+    code, status = "silent_microphone", 503
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        super().__init__(
+            f"The microphone {device} delivers silence: is it muted, is the lid closed, or the permission missing "
+            "(macOS: System Settings > Privacy & Security > Microphone)?"
+        )
+
+
+class UnreadableSound(AudioError):
+    code, status, exit_status = "unreadable_sound", 400, 2
+
+    def __init__(self, name: object, detail: str) -> None:
+        self.name, self.detail = name, detail
+        super().__init__(f"{name} cannot be read as sound ({detail}): give a WAV or FLAC file.")
+
+
+class SpeakerError(AudioError):
+    code, status = "speaker", 503
+
+
+class TranscriptionError(AssistantError):
+    code, status, exit_status = "transcription", 503, 3
+
+
+class NoTranscriber(TranscriptionError):
+    code = "no_transcriber"
 
 
 class StoreError(AssistantError):

@@ -10,6 +10,42 @@ Kind = Literal["create", "needs_time", "confirm", "list", "cancel", "snooze", "m
 
 
 @dataclass(frozen=True, slots=True)
+class Utterance:
+    """Something that was spoken, from a little before its first sound to a little after its last."""
+
+    pcm: bytes
+    """Samples of 16 bits, signed, little-endian, one channel, 16,000 a second."""
+    began: datetime
+    """Aware UTC: when its first sample was heard."""
+    speech: float
+    """Share of it that is speech, 0 to 1, by the voice activity detector."""
+    level: float
+    """Of its speech, dB relative to full scale (0 is the loudest there is)."""
+    cut: bool = False
+    """It was longer than an utterance may be; the next one goes on where it ends."""
+
+    @property
+    def seconds(self) -> float:
+        return len(self.pcm) / 32_000
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What an engine heard in an utterance."""
+
+    text: str
+    """Empty where it heard no words, or none that it can be believed in."""
+    engine: str
+    """Who wrote it, such as `faster-whisper:base`."""
+    confidence: float
+    """How sure the engine is of the words, 0 to 1."""
+    ms: float
+    """Milliseconds it took."""
+    refused: str | None = None
+    """Why what it wrote is not believed, a word for programs and figures: `silence`, `no_speech`, `repetition`, ..."""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """Something a person said, on some channel."""
 

@@ -187,6 +187,51 @@ class Remote(Section):
         return self
 
 
+class Audio(Section):
+    """What the assistant hears with."""
+
+    microphone: str = ""
+    """a name, or a part of one, that `assistant devices` lists; empty for the system's default"""
+    keep: bool = False
+    """true or false: whether what is heard is written to the data folder"""
+    ending: Literal["relaxed", "default", "aggressive"] = "default"
+    """how soon a pause ends what you say: "relaxed", "default" or "aggressive\""""
+
+
+class Stt(Section):
+    """Speech to text."""
+
+    engine: Literal["auto", "faster-whisper", "pocketsphinx", "openai"] = "auto"
+    """"auto", "faster-whisper", "pocketsphinx" or "openai" (any server that takes OpenAI's transcriptions)"""
+    model: str = ""
+    """a size such as "base.en" or a folder (faster-whisper), the server's name for it (openai); empty for the usual"""
+    language: str = Field("en", pattern="^[a-z]{2,3}$")
+    """a language code such as "en\""""
+    url: str = ""
+    """the http or https address of an "openai" server"""
+    key: str = ""
+    """the key that the server wants, if it wants one"""
+    words: tuple[str, ...] = ()
+    """a list of names and words of yours that are hard to hear, such as "Zbigniew\""""
+    timeout_seconds: float = Field(30, gt=0, le=600)
+    """seconds that an utterance may take, above 0 to 600"""
+    confidence: float = Field(0.5, ge=0, le=1)
+    """below which the assistant asks whether it heard right, from 0 (never) to 1 (always)"""
+
+
+class Tts(Section):
+    """The assistant's voice."""
+
+    engine: Literal["auto", "say", "espeak-ng", "flite", "piper", "none"] = "auto"
+    """"auto" (what is there), "say" (macOS), "espeak-ng", "flite", "piper" or "none\""""
+    voice: str = ""
+    """the engine's name for a voice, for piper the file of one; empty for its usual one"""
+    quiet_from: TimeOfDay = time(22)
+    """a time of day such as "22:00" from which nothing is said aloud"""
+    quiet_until: TimeOfDay = time(7)
+    """a time of day such as "07:00" until which nothing is said aloud; the same as quiet_from for never quiet"""
+
+
 class Data(Section):
     """Where reminders are kept."""
 
