@@ -21,6 +21,9 @@ from assistant.pipeline import Pipeline
 from assistant.rewriters import rewriters_of
 from assistant.scheduler import Scheduler
 from assistant.store import Store
+from assistant.tts import speaker
+from assistant.voice import Speaker
+from assistant.voice_notifier import VoiceNotifier
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +42,9 @@ async def _serve(config: Config) -> None:
     clock, tz = SystemClock(), config.when.tz
     with Store.open(config.database) as store, open_socket(config.http.host, config.http.port) as socket:
         rewriters = rewriters_of(config)
-        async with rewriters.rewriter as rewriter, asyncio.TaskGroup() as tasks:
+        async with rewriters.rewriter as rewriter, speaker(config) as voice, asyncio.TaskGroup() as tasks:
             reload_on_signal(rewriters.reload, tasks, stop)
-            delivery = Delivery(store, able(notifiers(config)), clock, delivery_policy(config))
+            delivery = Delivery(store, able(notifiers(config, voice)), clock, delivery_policy(config))
             scheduler = Scheduler(store, clock, ring=delivery.ring)
             pipeline = Pipeline(
                 rewriter, store, config.when.policy, tz, clock, config.model.ask_below, scheduler.changed,
@@ -65,15 +68,20 @@ async def _serve(config: Config) -> None:
     log.info("stopped")
 
 
-def notifiers(config: Config) -> list[Notifier]:
-    """Those that [notify] use names."""
+def notifiers(config: Config, voice: Speaker | None = None) -> list[Notifier]:
+    """Those that [notify] use names; `voice` is what the one of that name speaks by."""
     makers = {
         "log": LogNotifier,
         "desktop": DesktopNotifier,
         "command": lambda: CommandNotifier(config.notify.command.argv),
         "apprise": lambda: AppriseNotifier(config.notify.apprise.urls),
     }
-    return [makers[name]() for name in dict.fromkeys(config.notify.use)]
+    names = dict.fromkeys(config.notify.use)
+    made = {name: makers[name]() for name in names if name != "voice"}
+    if "voice" in names:
+        alone = not any(name != "log" and not n.problem() for name, n in made.items())
+        made["voice"] = VoiceNotifier(voice or speaker(config), config.tts, config.when.tz, alone)
+    return [made[name] for name in names]
 
 
 def able(every: list[Notifier]) -> list[Notifier]:

@@ -1,5 +1,5 @@
-"""The command `assistant`: a thin layer over the daemon's HTTP interface; `run`, `serve`, `parse`, `doctor`, `models`
-and `keys` need no daemon.
+"""The command `assistant`: a thin layer over the daemon's HTTP interface; `run`, `serve`, `parse`, `transcribe`,
+`doctor`, `models` and `keys` need no daemon.
 
 Whatever is heavy is imported where it is used, so that `assistant --help` is there at once.
 """
@@ -11,10 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from assistant.correction_commands import corrections
+from assistant.device_commands import devices
 from assistant.errors import AssistantError
 from assistant.key_commands import keys
+from assistant.listen_commands import Audio, hear, listen
 from assistant.model_commands import models
 from assistant.options import ConfigFile, DataFolder, Host, Json, Port, print_json, print_table, settings
+from assistant.transcribe_commands import transcribe
 
 EXIT_STATUSES = """Exit status: 0 done; 1 not found, or nothing was made of it; 2 what was given cannot be taken;
 3 the model; 4 the database; 5 no daemon answers."""
@@ -28,6 +31,9 @@ app = typer.Typer(
 app.add_typer(models, name="models")
 app.add_typer(corrections, name="corrections")
 app.add_typer(keys, name="keys")
+app.command()(devices)
+app.command()(listen)
+app.command()(transcribe)
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before acting on a match by words.")]
 Which = Annotated[list[str], typer.Argument(metavar="ID|WORDS...", help="A number of `assistant list`, or words.")]
 
@@ -92,14 +98,20 @@ def serve(
 
 @app.command()
 def say(
-    text: Annotated[list[str], typer.Argument(help="What you would say.")],
+    text: Annotated[list[str] | None, typer.Argument(help="What you would say.")] = None,
+    audio: Audio = None,
     config: ConfigFile = None, host: Host = None, port: Port = None, as_json: Json = False,
 ) -> None:
     """Say something to the running assistant, and answer if it asks back.
 
     \b
     Example: assistant say "hey can you remind me to call mum in two minutes"
+             assistant say --audio recording.wav
     """
+    if (text is None) == (audio is None):
+        raise typer.BadParameter("give words, or a recording by --audio")
+    if audio:
+        hear(settings(config, host, port), audio, quiet=True, as_json=as_json)
     daemon = _daemon(config, host, port)
     said = " ".join(text)
     while True:

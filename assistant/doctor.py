@@ -13,6 +13,8 @@ from assistant.errors import AssistantError, NotRunning
 
 MUCH_DISK, LITTLE_DISK = 500 * 2**20, 50 * 2**20
 """Bytes; below the first a warning, below the second a failure."""
+LISTEN_SECONDS = 0.5
+"""For so long `microphone` listens."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Finding:
 
 def examine(config: Config) -> list[Finding]:
     """Every check, each on its own, so that one failure hides no other."""
-    checks = (model, remote, database, zone, notify, disk, daemon)
+    checks = (model, remote, database, zone, notify, microphone, voice, disk, daemon)
     return [finding for check in checks for finding in _run(check, config)]
 
 
@@ -114,6 +116,46 @@ def notify(config: Config) -> Iterator[Finding]:
             yield Finding("warn", f"notify {notifier.name}", "cannot ring", problem)
         else:
             yield Finding("ok", f"notify {notifier.name}", "can ring")
+
+
+def microphone(config: Config) -> Iterator[Finding]:
+    """Sound arrives from the microphone; muted, forbidden and missing are told apart as far as the system tells."""
+    import asyncio
+
+    from assistant import silence
+    from assistant.errors import NoMicrophone, SilentMicrophone
+    from assistant.microphone import Microphone, measure
+
+    async def try_out() -> tuple[str, float]:
+        async with Microphone(config.audio.microphone) as source:
+            return source.device, await measure(source, LISTEN_SECONDS)
+
+    try:
+        device, loudest = asyncio.run(try_out())
+    except (NoMicrophone, SilentMicrophone) as e:
+        why = silence.why()
+        if isinstance(e, SilentMicrophone):
+            found = f"{e.device} delivers silence"
+            advice = "see whether it is muted, the lid closed or the permission missing; try assistant devices --test"
+        else:
+            found, _, advice = str(e).rstrip(".").rpartition(": ")
+            why = why if why == "forbidden" else None
+        yield Finding("warn", "microphone", f"{found}: it is {why}" if why else found, silence.ADVICE.get(why, advice))
+    else:
+        yield Finding("ok", "microphone", f"{device}: sound arrives, {loudest:.0f} dB at the loudest")
+
+
+def voice(config: Config) -> Iterator[Finding]:
+    """Something can speak; whether it is heard is for the person to say."""
+    from assistant.tts import speaker
+
+    if config.tts.engine == "none":
+        return
+    mouth = speaker(config)
+    if problem := mouth.problem():
+        yield Finding("warn", "voice", "cannot speak", problem)
+    else:
+        yield Finding("ok", "voice", f"{mouth.name} can speak")
 
 
 def disk(config: Config) -> Iterator[Finding]:

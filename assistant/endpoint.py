@@ -10,7 +10,7 @@ import logging
 import os
 import ssl
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -63,10 +63,13 @@ class Answer:
 
 
 class Endpoint:
-    """The service at `settings.url`. An async context manager. Raises `ConfigError` for settings that cannot be."""
+    """The service at `settings.url`, which stand in `section`. An async context manager.
 
-    def __init__(self, settings: Remote) -> None:
-        self.url, self._settings = settings.url, settings
+    Raises `ConfigError` for settings that cannot be.
+    """
+
+    def __init__(self, settings: Remote, section: str = "[remote]") -> None:
+        self.url, self._settings, self._section = settings.url, settings, section
         self._key = settings.key.strip()
         self.retries = 0
         """How often a broken connection was tried again."""
@@ -74,11 +77,13 @@ class Endpoint:
             url = URL(settings.url)
             self._secure, self._here = url.scheme == "https", is_loopback(url.raw_authority)
         except ValueError:
-            raise ConfigError("[remote] url is no http or https address: correct it.") from None
+            raise ConfigError(f"{section} url is no http or https address: correct it.") from None
         if url.user is not None or url.password is not None:
-            raise ConfigError("[remote] url holds a password: leave it out, and put the service's key in [remote] key.")
+            raise ConfigError(
+                f"{section} url holds a password: leave it out, and put the service's key in {section} key."
+            )
         if not (self._key.isascii() and self._key.isprintable()):
-            raise ConfigError("[remote] key holds characters that no key has: copy it again.")
+            raise ConfigError(f"{section} key holds characters that no key has: copy it again.")
 
     async def __aenter__(self) -> Self:
         if self.url and not (self._secure or self._here):
@@ -110,7 +115,7 @@ class Endpoint:
             try:
                 context.load_verify_locations(os.path.expanduser(file))
             except (OSError, ValueError) as e:
-                raise ConfigError(f"[remote] ca_file: no certificates can be read from {file} ({e}).") from None
+                raise ConfigError(f"{self._section} ca_file: no certificates can be read from {file} ({e}).") from None
         return context
 
     async def __aexit__(
@@ -118,26 +123,33 @@ class Endpoint:
     ) -> None:
         await self._session.close()
 
-    async def call(self, path: str, body: Mapping[str, Any] | None = None) -> Answer:
-        """POST `body`, or GET without one. Raises `RemoteAway`, or `WrongAnswer` for what is too long or no HTTP."""
+    async def call(
+        self, path: str, body: Mapping[str, Any] | None = None, form: Callable[[], aiohttp.FormData] | None = None
+    ) -> Answer:
+        """POST `body` as JSON, or what `form` makes (anew for each try), or GET without either.
+
+        Raises `RemoteAway`, or `WrongAnswer` for what is too long or no HTTP.
+        """
         id = uuid.uuid4().hex
         try:
             try:
-                return await self._once(path, body, id)
+                return await self._once(path, body, form, id)
             except aiohttp.ClientError as e:
                 if not _broke(e):
                     raise
                 self.retries += 1
-                return await self._once(path, body, id)
+                return await self._once(path, body, form, id)
         except aiohttp.ClientResponseError:
             raise WrongAnswer(self.url, "what it sends is no HTTP") from None
         except (aiohttp.ClientError, UnicodeError) as e:  # a name that cannot be one is a UnicodeError
             log.debug("no answer from %s: %r", self.url, e, extra={"request_id": id})
             raise RemoteAway(self.url, *self._what(e)) from None
 
-    async def _once(self, path: str, body: Mapping[str, Any] | None, id: str) -> Answer:
+    async def _once(
+        self, path: str, body: Mapping[str, Any] | None, form: Callable[[], aiohttp.FormData] | None, id: str
+    ) -> Answer:
         headers = {"X-Request-Id": id}
-        data = None
+        data = form() if form else None
         if body is not None:
             headers["Content-Type"] = "application/json"
             data = json.dumps(body).encode()
@@ -179,11 +191,11 @@ class Endpoint:
                 return (f"no connection within {self._settings.connect_seconds:g} s",)
             case aiohttp.ClientConnectorCertificateError():
                 why = getattr(error.certificate_error, "verify_message", "") or "it is not trusted"
-                return f"its certificate: {why.rstrip('.')}", "correct that, or [remote] url or ca_file"
+                return f"its certificate: {why.rstrip('.')}", f"correct that, or {self._section} url or ca_file"
             case aiohttp.ClientSSLError():
-                return "no TLS connection", "check the port in [remote] url, and whether TLS is spoken there"
+                return "no TLS connection", f"check the port in {self._section} url, and whether TLS is spoken there"
             case aiohttp.ClientConnectorDNSError() | UnicodeError():
-                return "no such name", "check [remote] url, and whether this machine is on the network"
+                return "no such name", f"check {self._section} url, and whether this machine is on the network"
             case aiohttp.ClientConnectorError():
                 return (os.strerror(error.os_error.errno).lower() if error.os_error.errno else "no connection",)
             case _:

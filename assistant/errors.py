@@ -21,10 +21,12 @@
     |  |- NotPromoted        the evaluation speaks against it
     |  |- BadPointer         which model is in use cannot be read or written
     |- AudioError            sound cannot be had or made (exit 1)
-    |  |- NoMicrophone, SilentMicrophone, UnreadableSound (400 / exit 2)
+    |  |- NoMicrophone         ... and below it NoPortAudio
+    |  |- SilentMicrophone, UnreadableSound (400 / exit 2)
     |  |- SpeakerError       nothing can be said aloud
     |- TranscriptionError    the engine that turns speech into text (503 / exit 3)
     |  |- NoTranscriber      it is not installed, or its model cannot be had
+    |  |- TranscriberBusy, TranscriptionTimeout
     |- StoreError            the database (500 / exit 4)
     |  |- NewerDatabase, CorruptDatabase, LockedDatabase, DiskFull, ReadOnlyFolder, DiskFault
     |  |- AlreadyRunning     another daemon uses it
@@ -215,7 +217,7 @@ class RemoteAway(RemoteError):
     code, reason = "remote_away", "away"
 
     def __init__(self, url: str, detail: str, advice: str = "see whether it runs") -> None:
-        self.url, self.detail = url, detail
+        self.url, self.detail, self.advice = url, detail, advice
         super().__init__(f"The model service at {url} does not answer ({detail}): {advice}.")
 
 
@@ -359,6 +361,18 @@ class NoMicrophone(AudioError):
         super().__init__(f"No microphone can be opened ({detail}): plug one in, or choose one of `assistant devices`.")
 
 
+class NoPortAudio(NoMicrophone):
+    code = "no_portaudio"
+
+    def __init__(self) -> None:
+        self.detail = "the PortAudio library is missing"
+        AudioError.__init__(
+            self,
+            "No microphone can be opened, for the PortAudio library is missing: install it (Debian, Ubuntu: "
+            "apt install libportaudio2; Fedora: dnf install portaudio), or run scripts/start again.",
+        )
+
+
 class SilentMicrophone(AudioError):
     code, status = "silent_microphone", 503
 
@@ -388,6 +402,26 @@ class TranscriptionError(AssistantError):
 
 class NoTranscriber(TranscriptionError):
     code = "no_transcriber"
+
+
+class TranscriberBusy(TranscriptionError):
+    code = "transcriber_busy"
+
+    def __init__(self) -> None:
+        super().__init__("What was said before is still being transcribed: say it again in a moment.")
+
+    retry_after = 1.0
+
+
+class TranscriptionTimeout(TranscriptionError):
+    code = "transcription_timeout"
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(
+            f"There was no transcript within {seconds:g} seconds: "
+            "choose a smaller [stt] model, or give it more time ([stt] timeout_seconds)."
+        )
 
 
 class StoreError(AssistantError):

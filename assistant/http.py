@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from assistant import __version__, replies
+from assistant import __version__, aloud, replies
 from assistant.corrections import Corrections
 from assistant.errors import BadRequest
 from assistant.guard import MAX_BODY, only_this_machine, read_body, speak_json_errors
@@ -181,7 +181,8 @@ def reminder_json(r: Reminder) -> dict:
 def reply_json(reply: Reply) -> dict:
     """An answer as other programs see it."""
     return {
-        "id": reply.request_id, "reply": reply.text, "kind": reply.kind, "question": reply.question,
+        "id": reply.request_id, "reply": reply.text, "spoken": aloud.answer(reply), "kind": reply.kind,
+        "question": reply.question,
         "reminders": [reminder_json(r) for r in reply.reminders],
         "understanding": reply.understanding and as_json(reply.understanding),
     } | ({"skipped": list(reply.skipped)} if reply.skipped else {})

@@ -10,11 +10,9 @@ import html
 import json
 import os
 import shutil
-import signal
 import sys
-import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +23,7 @@ from zoneinfo import ZoneInfo
 
 from assistant.errors import DeliveryError
 from assistant.messages import Delivery
+from assistant.programs import run
 
 ring_log = getLogger("assistant.ring")
 
@@ -107,10 +106,11 @@ class DesktopNotifier:
     async def notify(self, notice: Notice) -> None:
         if self._mac:
             script = [part for line in self._SCRIPT for part in ("-e", line)]
-            await _run(["osascript", *script, notice.title, _plain(notice.text)])
+            await run(["osascript", *script, notice.title, _plain(notice.text)], error=DeliveryError)
         else:  # its text is markup
             text = html.escape(_plain(notice.text), quote=False)
-            await _run(["notify-send", "--app-name=Assistant", "--urgency=critical", "--", notice.title, text])
+            argv = ["notify-send", "--app-name=Assistant", "--urgency=critical", "--", notice.title, text]
+            await run(argv, error=DeliveryError)
 
     def problem(self) -> str | None:
         if self._mac:
@@ -138,7 +138,7 @@ class CommandNotifier:
     async def notify(self, notice: Notice) -> None:
         first = notice.deliveries[0]
         facts = {"ASSISTANT_TASK": _plain(first.task), "ASSISTANT_DUE": _local(first), "ASSISTANT_ID": str(first.id)}
-        await _run(self._argv, json.dumps(notice.as_json()).encode(), facts)
+        await run(self._argv, json.dumps(notice.as_json()).encode(), facts, error=DeliveryError)
 
     def problem(self) -> str | None:
         if shutil.which(self._argv[0]):
@@ -198,35 +198,6 @@ class AppriseNotifier:
     @staticmethod
     def _unknown(url: str) -> str:
         return f"Apprise does not understand the {_scheme(url)} URL: correct [notify.apprise] urls."  # it holds secrets
-
-
-async def _run(argv: Sequence[str], stdin: bytes = b"", environ: Mapping[str, str] | None = None) -> None:
-    """Run a program to its end; when cancelled, kill it and what it has started. Raises `DeliveryError`.
-
-    Its input and errors are files, not pipes: a pipe would last as long as whatever it leaves running behind it.
-    """
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
-        given.write(stdin)
-        given.seek(0)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *argv, stdin=given, stdout=asyncio.subprocess.DEVNULL, stderr=errors, start_new_session=True,
-                env=dict(os.environ) | dict(environ or {}),
-            )
-        except OSError as e:
-            raise DeliveryError(f"{argv[0]} cannot be started: {(e.strerror or str(e)).lower()}.") from e
-        try:
-            status = await process.wait()
-        except asyncio.CancelledError:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-            raise
-        if status:
-            errors.seek(max(0, errors.seek(0, os.SEEK_END) - 2000))
-            lines = [line for line in errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
-            said = f": {lines[-1].strip()[:300]}" if lines else ""
-            raise DeliveryError(f"{argv[0]} ended with status {status}{said}")
 
 
 async def _in_daemon_thread(work, *arguments):

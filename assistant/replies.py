@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from assistant.errors import BadWhen
 from assistant.grammar import CLASSES, MONTHS, ORDINALS, WEEKDAYS
 from assistant.messages import Entry, Reminder
+from assistant.numerals import open_clock
 from assistant.syntax import CLOCK_UNITS, Repetition, read_when
 
 SPOKEN = 5
@@ -99,7 +100,7 @@ def words_of(words: Sequence[str]) -> str:
         elif before == "the" and word.isdigit():
             out.append(_ordinal(int(word)))
         else:
-            out.append(word.rstrip("?").removeprefix("0") if ":" in word else word)
+            out.append(_clock_word(word) if ":" in word else word)
     return " ".join(out)
 
 
@@ -107,9 +108,16 @@ def _ordinal(n: int) -> str:
     return f"{n}{'th' if 10 < n < 14 else {1: 'st', 2: 'nd', 3: 'rd'}.get(n % 10, 'th')}"
 
 
+def _clock_word(word: str) -> str:
+    """`07:00` as 7:00, `7:00?` as seven o'clock, which may be in the evening."""
+    if word.endswith("?"):
+        return open_clock(*map(int, word.rstrip("?").split(":")))
+    return word.removeprefix("0")
+
+
 def _time(t: str) -> str:
     if CLASSES["HH:MM"].fullmatch(t) or t.endswith("?"):
-        return "at " + t.rstrip("?").removeprefix("0")
+        return f"at {_clock_word(t)}"
     return f"at {t}" if t in ("noon", "midnight", "night") else f"in the {t}"
 
 

@@ -146,6 +146,14 @@ class Serve(Section):
     """true or false: whether the log shows what people say"""
 
 
+def service_address(url: str) -> str:
+    """`url` without a slash at its end; empty is none. Raises `ValueError`."""
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+        raise ValueError("not an address")
+    return url.rstrip("/")
+
+
 class Remote(Section):
     """The model on another machine."""
 
@@ -173,10 +181,7 @@ class Remote(Section):
     @field_validator("url")
     @classmethod
     def _address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
-            raise ValueError("not an address")
-        return url.rstrip("/")
+        return service_address(url)
 
     @model_validator(mode="after")
     def _sensible(self) -> "Remote":
@@ -217,6 +222,19 @@ class Stt(Section):
     """seconds that an utterance may take, above 0 to 600"""
     confidence: float = Field(0.5, ge=0, le=1)
     """below which the assistant asks whether it heard right, from 0 (never) to 1 (always)"""
+    ca_file: str = ""
+    """a file of certificates to trust, for a server with a certificate of your own; empty for the system's"""
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        return service_address(url)
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Stt":
+        if self.engine == "openai" and not self.url:
+            raise ValueError('engine is "openai", but url is empty')
+        return self
 
 
 class Tts(Section):
@@ -227,9 +245,9 @@ class Tts(Section):
     voice: str = ""
     """the engine's name for a voice, for piper the file of one; empty for its usual one"""
     quiet_from: TimeOfDay = time(22)
-    """a time of day such as "22:00" from which nothing is said aloud"""
+    """a time of day such as "22:00" from which no reminder is said aloud"""
     quiet_until: TimeOfDay = time(7)
-    """a time of day such as "07:00" until which nothing is said aloud; the same as quiet_from for never quiet"""
+    """a time of day such as "07:00" until which no reminder is said aloud; the same as quiet_from for never quiet"""
 
 
 class Data(Section):
@@ -269,8 +287,8 @@ class Apprise(Section):
 class Notify(Section):
     """By what a reminder rings."""
 
-    use: tuple[Literal["log", "desktop", "command", "apprise"], ...] = Field(("log", "desktop"), min_length=1)
-    """a list of "log", "desktop", "command" and "apprise\""""
+    use: tuple[Literal["log", "desktop", "voice", "command", "apprise"], ...] = Field(("log", "desktop"), min_length=1)
+    """a list of "log", "desktop", "voice", "command" and "apprise\""""
     timeout_seconds: float = Field(20, gt=0, le=600)
     """seconds that one of them may take, above 0 to 600"""
     tries: int = Field(8, ge=1, le=100)

@@ -5,11 +5,13 @@ has left no stamp: it goes on with what is whole, or begins afresh (pip's cache 
 """
 
 import fcntl
+import glob
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+from ctypes.util import find_library
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
@@ -22,8 +24,21 @@ CMAKE_ARGS = "-DLLAVA_BUILD=OFF -DCMAKE_C_FLAGS=-U__AMX_INT8__ -DCMAKE_CXX_FLAGS
 amxtileintrin.h names no more of them as input), and every rewrite ends in a segmentation fault. A small model gains
 nothing by AMX."""
 SHIPPED_MODEL = TOP / "models/small"
-APT_FOR_TESTS = {"faketime": "faketime", "nginx": "nginx", "openssl": "openssl", "rsync": "rsync"}
-"""Command -> Debian package: the tests move the clock of a real daemon, and put a real nginx before a real service."""
+APT_FOR_TESTS = {
+    "aplay": "alsa-utils",
+    "espeak-ng": "espeak-ng",
+    "faketime": "faketime",
+    "flite": "flite",
+    "nginx": "nginx",
+    "openssl": "openssl",
+    "pactl": "pulseaudio-utils",
+    "pulseaudio": "pulseaudio",
+    "rsync": "rsync",
+    "/usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so": "libasound2-plugins",
+    "/usr/lib/*/libportaudio.so.2": "libportaudio2",
+}
+"""Command, or pattern of a file, -> Debian package: the tests move the clock of a real daemon, put a real nginx before
+a real service, and speak with the voices of synthesisers into a microphone that is a sound server."""
 
 
 def stop(sentence: str) -> None:
@@ -111,11 +126,24 @@ def install(purpose: str, lock: int) -> None:
                  "this again.")
     for covered in [*EXTRAS][: [*EXTRAS].index(purpose) + 1]:
         stamp(covered).write_text(fingerprint())
+    tell_of_portaudio()
+
+
+def tell_of_portaudio() -> None:
+    """Only hearing needs it, and elsewhere than on Linux it comes with sounddevice."""
+    if sys.platform == "linux" and not find_library("portaudio"):
+        say("To hear you the assistant needs the PortAudio library (Debian, Ubuntu: apt install libportaudio2; Fedora: "
+            "dnf install portaudio); all else works without it.")
+
+
+def is_there(what: str) -> bool:
+    """A command, or a file of that pattern."""
+    where = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])  # nginx is there, for root's PATH alone
+    return bool(glob.glob(what) if "/" in what else shutil.which(what, path=where))
 
 
 def need_apt_packages() -> None:
-    where = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])  # nginx is there, for root's PATH alone
-    missing = [package for command, package in APT_FOR_TESTS.items() if not shutil.which(command, path=where)]
+    missing = [package for what, package in APT_FOR_TESTS.items() if not is_there(what)]
     if not missing:
         return
     if os.geteuid() or not shutil.which("apt-get"):

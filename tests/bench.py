@@ -2,6 +2,7 @@
 
 scripts/bench            # a table of the model and the daemon
 scripts/bench serve      # of the model service, beside llama-cpp-python's own server
+scripts/bench voice      # of hearing
 scripts/bench --json
 """
 
@@ -144,10 +145,10 @@ def many(figures: dict, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("daemon", "serve"), default="daemon")
+    parser.add_argument("what", nargs="?", choices=("daemon", "serve", "voice"), default="daemon")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--idle", type=float, default=30, help="seconds of idleness to measure")
-    parser.add_argument("--seconds", type=float, default=10, help="seconds of each load of the model service")
+    parser.add_argument("--seconds", type=float, default=10, help="seconds of each load of the model service, and of listening")
     options = parser.parse_args()
     figures: dict = {}
     if options.what == "serve":
@@ -155,6 +156,10 @@ def main() -> None:
 
         serve(figures, options.seconds)
         others(figures, options.seconds)
+    elif options.what == "voice":
+        from tests.bench_voice import listening
+
+        listening(figures, options.seconds)
     else:
         model(figures)
         daemon(figures, options.idle)

@@ -111,3 +111,21 @@ def test_one_that_never_runs_here_leaves_no_stamp_and_says_what_to_do(checkout, 
     with pytest.raises(SystemExit, match="GGML_NATIVE=OFF"):
         module["install"]("run", os.open(checkout / "pyproject.toml", os.O_RDONLY))
     assert not module["installed"]("run")
+
+
+@pytest.mark.parametrize("found", ["libportaudio.so.2", None], ids=["there", "missing"])
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it comes with sounddevice")
+def test_an_install_says_what_hearing_needs_where_portaudio_is(checkout, monkeypatch, capsys, found):
+    module = Trial(checkout, "exit 0").module
+    monkeypatch.setitem(module["install"].__globals__, "need_compiler", lambda: None)
+    monkeypatch.setitem(module["install"].__globals__, "find_library", lambda name: found)
+    module["install"]("run", os.open(checkout / "pyproject.toml", os.O_RDONLY))
+    assert ("apt install libportaudio2" in capsys.readouterr().err) is (found is None)
+    assert module["installed"]("run")
+
+
+@pytest.mark.parametrize(("what", "there"), [
+    ("sh", True), ("no-such-command", False), ("/bi*/sh", True), ("/usr/lib/*/no-such-library.so", False),
+], ids=["a command", "no command", "a file", "no file"])
+def test_what_tests_need_is_a_command_or_a_file(checkout, what, there):
+    assert Trial(checkout, "exit 0").module["is_there"](what) is there

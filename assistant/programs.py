@@ -1,0 +1,60 @@
+"""Other programs, run without a shell: one that is no longer wanted is killed with all that it has started."""
+
+import asyncio
+import os
+import signal
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from assistant.errors import AssistantError
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a program wrote that succeeded."""
+
+    kept: bytes
+    """All of its standard output, if that was wanted."""
+    errors: tuple[str, ...]
+    """The last lines of its standard error."""
+
+
+async def run(
+    argv: Sequence[str],
+    stdin: bytes = b"",
+    environ: Mapping[str, str] | None = None,
+    *,
+    error: type[AssistantError],
+    keep_output: bool = False,
+) -> Output:
+    """Run a program to its end; what it wrote. When cancelled, kill its process group.
+
+    Raises `error` for one that cannot be started or fails, with the last line of its standard error.
+
+    Its input, output and errors are files, not pipes: a pipe lasts as long as whatever it leaves running behind it.
+    """
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        given.write(stdin)
+        given.seek(0)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv, stdin=given, stdout=out if keep_output else asyncio.subprocess.DEVNULL, stderr=errors,
+                start_new_session=True, env=dict(os.environ) | dict(environ or {}),
+            )
+        except OSError as e:
+            raise error(f"{argv[0]} cannot be started: {(e.strerror or str(e)).lower()}.") from e
+        try:
+            status = await process.wait()
+        except asyncio.CancelledError:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+            raise
+        errors.seek(max(0, errors.seek(0, os.SEEK_END) - 2000))
+        said = [line.strip()[:300] for line in errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        if status:
+            raise error(f"{argv[0]} ended with status {status}{f': {said[-1]}' if said else ''}")
+        out.seek(0)
+        return Output(out.read(), tuple(said))

@@ -1,0 +1,135 @@
+"""The models of faster-whisper: where they are on this machine, and how one is fetched that is not.
+
+A model is a folder of `FILES`. A name such as "base.en" means the one that SYSTRAN converted for CTranslate2; it lies
+in the cache of the model hub, which all programs of this user share. It is fetched once, by a process of its own, so
+that it can be stopped at any time; what has arrived by then is kept and not fetched again.
+
+    python -m assistant.stt_models base.en      # prints {"folder": ...} or {"error": ...}, progress on standard error
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from assistant.errors import NoTranscriber
+
+FILES = ("config.json", "model.bin", "tokenizer.json")
+"""Without the last faster-whisper would fetch one by itself."""
+VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
+_PATTERNS = [*FILES, "vocabulary.*", "preprocessor_config.json"]
+LONGEST_SECONDS = 3600.0
+"""After so long a fetch is given up; base.en has 145 MB, a small modem line 0.5 MB a second."""
+
+
+def usual(language: str) -> str:
+    """The name of the model that is used for a language unless another is asked for: 74 million parameters."""
+    return "base.en" if language == "en" else "base"
+
+
+def repository(name: str) -> str:
+    """What the hub calls the model of that name; a name with a slash is that already."""
+    if "/" in name:
+        return name
+    if name in ("turbo", "large-v3-turbo"):
+        return "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
+    size = name.removeprefix("distil-")
+    return f"Systran/faster-{'distil-' if size != name else ''}whisper-{'large-v3' if size == 'large' else size}"
+
+
+def complete(folder: Path) -> bool:
+    """Whether a folder holds a whole model."""
+    return all((folder / f).is_file() for f in FILES) and any((folder / f).is_file() for f in VOCABULARIES)
+
+
+def on_disk(model: str, cache: Path | None = None) -> Path | None:
+    """The folder of a model, given as a folder or by its name; None if it is not (wholly) here.
+
+    `cache` is the hub's, its usual one if None. Raises `NoTranscriber` for a folder that holds no model.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if not complete(folder):
+            raise NoTranscriber(
+                f"The folder {folder} holds no model of faster-whisper: it needs {', '.join(FILES)} and "
+                f"{VOCABULARIES[0]} (ct2-transformers-converter makes them)."
+            )
+        return folder
+    if model.startswith(("/", "~", ".")):
+        raise NoTranscriber(f"There is no folder {folder}: correct [stt] model, or leave it empty.")
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(repository(model), "model.bin", cache_dir=cache)
+    except ValueError:  # such a name cannot be
+        return None
+    return Path(found).parent if isinstance(found, str) and complete(Path(found).parent) else None
+
+
+async def fetch(model: str, seconds: float = LONGEST_SECONDS) -> Path:
+    """The folder of a model that is fetched now; with a progress bar if standard error is a terminal.
+
+    Cancelling it stops the fetch. Raises `NoTranscriber` if it cannot be had.
+    """
+    shown = sys.stderr.isatty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "assistant.stt_models", model,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        stderr=None if shown else asyncio.subprocess.DEVNULL,
+        env=os.environ | ({} if shown else {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}),
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(seconds):
+            out, _ = await process.communicate()
+    except TimeoutError:
+        raise _cannot_be_had(model, f"it was not here after {seconds / 60:.0f} minutes") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    try:
+        answer = json.loads(out)
+    except ValueError:
+        answer = {"error": f"the fetch ended with {process.returncode}"}
+    if "error" in answer:
+        raise _cannot_be_had(model, answer["error"])
+    return Path(answer["folder"])
+
+
+def _cannot_be_had(model: str, why: str) -> NoTranscriber:
+    return NoTranscriber(
+        f"faster-whisper's model {model} cannot be fetched ({why}): connect to the network and start again, "
+        "or put its folder on this machine and name that in [stt] model."
+    )
+
+
+def main() -> None:
+    """Fetch the model that is named on the command line."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever started us tells what happened
+    model = sys.argv[1]
+    try:
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(repository(model), allow_patterns=_PATTERNS))
+        answer = {"folder": str(folder)} if complete(folder) else {"error": "it is no model of faster-whisper"}
+    except Exception as e:  # noqa: BLE001 - the hub's client, what it is built on, and the disk fail in many ways
+        answer = {"error": _reason(e)}
+    print(json.dumps(answer))
+
+
+def _reason(error: Exception) -> str:
+    """One short line."""
+    name = type(error).__name__
+    match name:
+        case "LocalEntryNotFoundError" | "OfflineModeIsEnabled" | "ConnectError":
+            return "the model hub cannot be reached"
+        case "RepositoryNotFoundError" | "HFValidationError":
+            return "the model hub knows none of that name"
+        case _:
+            return (str(error).strip().splitlines() or [name])[0][:120].rstrip(".: ")
+
+
+if __name__ == "__main__":
+    main()

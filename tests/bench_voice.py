@@ -1,0 +1,123 @@
+"""Figures of hearing: what listening costs, how soon an utterance is there, how well its ends are found.
+
+scripts/bench voice
+"""
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter, process_time
+
+import numpy as np
+
+from assistant.audio import BLOCK, RATE
+from assistant.endpointing import SILENCE
+from assistant.vad import Silero, utterances
+from tests import speech
+from tests.process import ROOT
+from tests.speech import FLITE, PROSE, SENTENCES, Recording, joined, mixed, room, speak, spoken
+
+SOUNDS = {
+    "silence": lambda seconds: speech.silence(seconds),
+    "a quiet room": lambda seconds: room(seconds),
+    "noise": lambda seconds: speech.pink(seconds),
+    "speech": lambda seconds: np.resize(joined(*(speak(text, "slt") for text in PROSE)), round(seconds * RATE)),
+}
+NOISES = {"white": speech.white, "pink": speech.pink, "hum": speech.hum, "babble": speech.babble}
+NOT_SPEECH = {
+    "a quiet room": room, "white": speech.white, "pink": speech.pink, "hum": speech.hum, "tone": speech.tone,
+    "music": speech.music, "clicks": speech.clicks, "babble": speech.babble,
+}  # fmt: skip
+
+
+async def listen(kind: str, seconds: float) -> dict:
+    """Share of a core and memory of a process that listens to a sound as it comes from a microphone."""
+    sound, detector = SOUNDS[kind](seconds), Silero()
+
+    async def paced():
+        loop = asyncio.get_running_loop()
+        ready = loop.time()
+        async for block in Recording(sound):
+            ready += BLOCK / RATE
+            await asyncio.sleep(ready - loop.time())
+            yield block
+
+    used, began = process_time(), perf_counter()
+    heard = [utterance async for utterance in utterances(paced(), detector=detector)]
+    return {
+        "CPU % of a core": round(100 * (process_time() - used) / (perf_counter() - began), 2),
+        "memory MiB": _resident(),
+        "utterances": len(heard),
+    }
+
+
+def _resident() -> int:
+    return round(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20)
+
+
+async def _ends(sound: np.ndarray, ending: str, detector: Silero) -> list[tuple[float, float, float]]:
+    """Where each utterance begins and ends, and when it was there, in seconds of the sound."""
+    recording = Recording(sound)
+    return [
+        ((began := recording.seconds(utterance.began)), began + utterance.seconds, recording.heard)
+        async for utterance in utterances(recording, ending, detector)
+    ]
+
+
+def endpointing(figures: dict) -> None:
+    """Cut-offs, run-ons and latency on sentences by three voices, and how often what is not speech is taken for it."""
+    detector = Silero()
+    for ending in SILENCE:
+        late = []
+        for text in SENTENCES:
+            for voice in FLITE:
+                sound = joined(room(1), speak(text, voice), room(2))
+                found = asyncio.run(_ends(sound, ending, detector))
+                if found:
+                    late.append(1000 * (found[-1][2] - 1 - spoken(speak(text, voice))[1] / RATE))
+        late.sort()
+        figures[f"last sample to utterance, {ending}, ms"] = {
+            "p50": round(statistics.median(late)), "p95": round(late[int(0.95 * (len(late) - 1))])
+        }  # fmt: skip
+    for name, noise in {"a quiet room": None, **NOISES}.items():
+        for snr in (20, 10, 5) if noise else (None,):
+            row = {"sentences": 0, "right": 0, "missed": 0, "cut off": 0, "in two": 0, "run on": 0}
+            for text in SENTENCES:
+                for voice in FLITE:
+                    row["sentences"] += 1
+                    row[asyncio.run(_verdict(speak(text, voice), noise, snr, detector))] += 1
+            figures[f"{name}, SNR {snr} dB" if noise else name] = row
+    for name, noise in NOT_SPEECH.items():
+        figures[f"false starts an hour, {name}"] = 60 * len(asyncio.run(_ends(noise(60), "default", detector)))
+
+
+async def _verdict(said: np.ndarray, noise, snr: float | None, detector: Silero) -> str:
+    """Of a sentence between three seconds of noise before and two after."""
+    first, last = (3 + sample / RATE for sample in spoken(said))
+    sound = joined(speech.silence(3), said, speech.silence(2))
+    sound = mixed(sound, noise(len(sound) / RATE), snr) if noise else joined(room(3), said, room(2))
+    found = [each for each in await _ends(sound, "default", detector) if each[0] < last and each[1] > first]
+    if not found:
+        return "missed"
+    if len(found) > 1:
+        return "in two"
+    if found[0][0] > first + 0.05 or found[0][1] < last - 0.05:
+        return "cut off"
+    return "run on" if found[0][2] > last + 1.2 else "right"
+
+
+def listening(figures: dict, seconds: float = 20) -> None:
+    """Each sound in a process of its own, then `endpointing`."""
+    for kind in SOUNDS:
+        command = [sys.executable, "-m", "tests.bench_voice", kind, str(seconds)]
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        figures[f"listening to {kind}"] = json.loads(done.stdout)
+    endpointing(figures)
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(listen(sys.argv[1], float(sys.argv[2])))))
