@@ -17,8 +17,9 @@ from assistant.messages import Utterance
 
 SHORTEST_SECONDS = 0.1
 """A shorter sound holds no word."""
-QUIETEST_DBFS = -55.0
-"""Speech at arm's length reaches a laptop's microphone at -45 to -25 dBFS, its own noise at -60 or below."""
+QUIETEST_DBFS = -65.0
+"""Speech at arm's length reaches a laptop's microphone at -45 to -25 dBFS, from the other end of the room, or if it is
+turned down, at -60; its own noise is at -70 or below."""
 LEAST_SPEECH = 0.1
 """Of an utterance. The shortest that `endpointing` makes, 0.3 s of speech in 1.1 s, has 0.27."""
 
@@ -38,10 +39,10 @@ SLACK_SECONDS = 0.2
 
 WEAK_NO_SPEECH = 0.1
 WEAK_LOGPROB = -0.6
-WEAK_DBFS = -45.0
+WEAK_DBFS = -50.0
 WEAK_SPEECH = 0.3
-"""Beyond these nothing is refused that people say, but what subtitles say is. Words that were spoken clearly have a
-`no_speech_prob` of a few hundredths and a mean of -0.3."""
+"""Beyond these nothing is refused that people say, but what subtitles say is. Ours: between what clear speech has (a
+`no_speech_prob` near 0, a mean near -0.3) and what Whisper itself counts as failed."""
 SUBTITLES = frozenset(
     phrase.strip()
     for phrase in """
@@ -54,8 +55,8 @@ SUBTITLES = frozenset(
     """.replace("\n", "|").split("|")
     if phrase.strip()
 )
-"""What Whisper writes on silence, in the words of those who found it (openai/whisper discussions 679 and 928)."""
-_CREDITS = re.compile(r"^((sub)?titles?|captions?|captioning|transcri(bed|ption)|translat(ed|ion)s?) (by|from)\b|\bamara\.org\b")
+"""What Whisper writes on silence, in the words of those who found it (openai/whisper, discussion 679)."""
+_CREDITS = re.compile(r"^((sub)?titles?|captions?|transcri(bed|ption)|translat(ed|ions?)) (by|from)\b|\bamara\.org\b")
 _NOISES = re.compile(r"\[[^\]]*\]|♪[^♪]*♪|[♩♪♫♬♭♮♯]|\*[^*]*\*|<\|[^|]*\|>")
 """What is heard but not said: `[BLANK_AUDIO]`, `*sighs*`, music."""
 _PARENTHESES = re.compile(r"(\([^)]*\)[\s.]*)+")

@@ -91,16 +91,16 @@ class Recording:
     """What is heard, between PortAudio's thread and the one that writes it."""
 
     def __init__(self) -> None:
-        self._frames: deque[bytes] = deque(maxlen=MOST_FRAMES)
+        self._frames: deque[tuple[int, float, int, bytes]] = deque(maxlen=MOST_FRAMES)
         self._news = threading.Semaphore(0)
         self._ended = False
-        self._xruns = self._dropped = 0
+        self._came = self._xruns = 0
 
     def take(self, samples, _frames: int, _time: object, status) -> None:
         """PortAudio's callback: it hands over what was heard, and nothing else."""
         self._xruns += bool(status.input_overflow)
-        self._dropped += len(self._frames) == MOST_FRAMES
-        self._frames.append(HEADER.pack(time.time(), self._xruns, self._dropped) + bytes(samples))
+        self._frames.append((self._came, time.time(), self._xruns, bytes(samples)))
+        self._came += 1
         self._news.release()
 
     def end(self) -> None:
@@ -109,11 +109,14 @@ class Recording:
         self._news.release()
 
     def write(self, write: Callable[[bytes], object]) -> None:
-        """Write every frame, until the stream ends."""
+        """Write every frame that is not dropped, until the stream ends."""
+        written = 0
         while True:
             self._news.acquire()
             if self._frames:
-                write(self._frames.popleft())
+                number, at, xruns, samples = self._frames.popleft()
+                write(HEADER.pack(at, xruns, number - written) + samples)
+                written += 1
             elif self._ended:
                 return
 

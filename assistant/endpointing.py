@@ -49,8 +49,8 @@ LOUDEST = 10
 """The level of what is being said is that of its loudest blocks, so many."""
 FAINT = 15.0
 """dB below that level: what is fainter does not keep an utterance going, though it be speech, such as a television in
-the next room. Of 61 sentences by five synthesisers and by people (the recordings that pocketsphinx is tested with) every
-stretch of 0.7 s has speech within 8 dB, and what is fainter than 15 at the end lasts 0.2 s at the most."""
+the next room. Of 61 sentences, by five synthesisers and by people (the recordings that pocketsphinx is tested with),
+every stretch of 0.7 s has speech within 8 dB, and what is fainter than 15 at the end lasts 0.2 s at the most."""
 LONGEST = int(30 * RATE / BLOCK)
 """Blocks of an utterance at the most: what Whisper hears at once."""
 RECENT = blocks(5)

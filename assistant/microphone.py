@@ -17,16 +17,20 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
+import numpy
+
 from assistant.audio import BLOCK_BYTES, RATE, AudioSource, Block, Blocks
 from assistant.capture import HEADER
 from assistant.coreaudio import default_input
 from assistant.errors import AudioError, NoMicrophone, NoPortAudio, SilentMicrophone
+from assistant.resample import Resampler, to_pcm
 
 log = logging.getLogger(__name__)
 
 OPEN_SECONDS = 15.0
 """Within so many a microphone must be open; a Bluetooth headset takes two or three."""
-KILL_SECONDS = 2.0
+END_SECONDS = 1.0
+"""Within so many the process that hears ends by itself, or is killed."""
 FIRST_SECONDS, STALL_SECONDS = 6.0, 3.0
 """Without a block for so long a microphone delivers nothing: the first one (PulseAudio's may take two), and others."""
 SILENT_BLOCKS = 30 * RATE * 2 // BLOCK_BYTES
@@ -70,7 +74,7 @@ class Microphone:
         try:
             self._opened(await self._first_line())
         except BaseException:
-            await self._kill()
+            await self._end()
             raise
         return self
 
@@ -90,24 +94,29 @@ class Microphone:
         self._frame = HEADER.size + 2 * self._channels * told["samples"]
         self._resampler = None
         if told["rate"] != RATE or self._channels > 1:
-            from assistant.resample import Resampler
-
             self._resampler = Resampler(told["rate"], RATE)
         self._cutter, self._blocks = Blocks(), deque[Block]()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._kill()
+        await self._end()
 
-    async def _kill(self) -> None:
-        with suppress(ProcessLookupError):
-            self._process.kill()
-        with suppress(TimeoutError):  # it hangs in its driver: the system ends it when that lets go
-            async with asyncio.timeout(KILL_SECONDS):
-                while await self._process.stdout.read(65_536):  # asyncio waits for the end of its pipe as well
-                    pass
-                await self._process.wait()
+    async def _end(self) -> None:
+        """The process ends when its input does. One that does not is killed; one that hangs in its driver the system
+        ends when that lets go."""
+        self._process.stdin.close()
+        for last in (self._process.kill, None):
+            try:
+                async with asyncio.timeout(END_SECONDS):
+                    while await self._process.stdout.read(65_536):  # asyncio waits for the end of its pipe as well
+                        pass
+                    await self._process.wait()
+                return
+            except TimeoutError:
+                if last:
+                    with suppress(ProcessLookupError):
+                        last()
 
     def __aiter__(self) -> Self:
         return self
@@ -126,10 +135,6 @@ class Microphone:
         """As the device has them, in 16,000 a second of one channel."""
         if not self._resampler:
             return samples
-        import numpy
-
-        from assistant.resample import to_pcm
-
         channels = numpy.frombuffer(samples, "<i2").reshape(-1, self._channels)
         return to_pcm(self._resampler.take(channels.mean(axis=1, dtype=numpy.float32) / 32768))
 
@@ -161,8 +166,7 @@ class SteadyMicrophone:
         """The state as a sentence for a person."""
         self.blocks = 0
         """Blocks that it delivered."""
-        self._opens = 0
-        self._drops = self._xruns = 0
+        self._opens = self._drops = self._xruns = 0
         self._tries = self._good = self._zeros = 0
         """Since it was last well: how often it was opened; blocks since it was opened, and of them zeros in a row."""
         self._silent_blocks = SILENT_BLOCKS
@@ -207,21 +211,20 @@ class SteadyMicrophone:
                     async with self._timeout(STALL_SECONDS if self._good else FIRST_SECONDS):
                         block = await anext(self._source)
                 except TimeoutError:
-                    wrong = f"The microphone {self.device} delivers nothing"
+                    wrong = f"The microphone {self.device} delivers nothing: it is opened again."
                 except StopAsyncIteration:
-                    wrong = f"The microphone {self.device} has ended"
+                    wrong = f"The microphone {self.device} has ended: it is opened again."
                 except AudioError as e:
-                    wrong = str(e).removesuffix(".")
+                    wrong = str(e)
                 else:
                     self._heard(block)
                     return block
                 await self._close()
-                self._is("reopening", f"{wrong}: it is opened again.")
+                self._is("reopening", wrong)
 
     async def _open_again(self) -> None:
         while True:
-            pause = PAUSES[min(self._tries, len(PAUSES) - 1)]
-            if pause:
+            if pause := PAUSES[min(self._tries, len(PAUSES) - 1)]:
                 await self._sleep(pause)
             self._tries += 1
             source = self._open(self._wanted)
@@ -247,7 +250,7 @@ class SteadyMicrophone:
         self._zeros = self._zeros + 1 if block.pcm == ZEROS else 0
         if not self._zeros:
             self._silent_blocks = SILENT_BLOCKS
-        if not self._zeros or self.state != "silent":
+        if self.state != "listening" and (self.state != "silent" or not self._zeros):
             self.state, self.says = "listening", f"Listening to {self.device}."
         if self._good >= GOOD_BLOCKS and self.state == "listening":
             self._tries = 0
@@ -255,23 +258,23 @@ class SteadyMicrophone:
                 self._told.clear()
                 log.info("the microphone is well again", extra={"device": self.device})
 
-    def _trouble(self) -> tuple[State, str] | None:
-        """Why a microphone that delivers blocks is to be opened again: its state then."""
+    def _trouble(self) -> tuple[State, str, int] | None:
+        """Why a microphone that delivers blocks is to be opened again: its state then, and how grave that is."""
         if self._zeros >= self._silent_blocks:
             self._silent_blocks = min(2 * self._silent_blocks, SILENT_MOST * SILENT_BLOCKS)
-            return "silent", str(SilentMicrophone(self.device))
+            return "silent", str(SilentMicrophone(self.device)), logging.WARNING
         if not self._wanted and self._good % GOOD_BLOCKS == 0 and self._default() != self._default_then:
-            return "reopening", "Another microphone has become the system's default: it is opened."
+            return "reopening", "Another microphone has become the system's default: it is opened.", logging.INFO
         return None
 
-    def _is(self, state: State, says: str) -> None:
+    def _is(self, state: State, says: str, level: int = logging.WARNING) -> None:
         """It is not well; a silent one stays silent while it is opened again."""
         if state == "reopening" and self.state == "silent":
             return
         self.state, self.says = state, says
         if state not in self._told:
             self._told.add(state)
-            log.warning("%s", says, extra={"state": state})
+            log.log(level, "%s", says, extra={"state": state})
 
 
 async def measure(source: Opened, seconds: float, tell: Callable[[float], None] = lambda level: None) -> float:

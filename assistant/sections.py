@@ -197,8 +197,6 @@ class Audio(Section):
 
     microphone: str = ""
     """a name, or a part of one, that `assistant devices` lists; empty for the system's default"""
-    keep: bool = False
-    """true or false: whether what is heard is written to the data folder"""
     ending: Literal["relaxed", "default", "aggressive"] = "default"
     """how soon a pause ends what you say: "relaxed", "default" or "aggressive\""""
 

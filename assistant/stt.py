@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from assistant.config import Config
 from assistant.errors import ConfigError, NoTranscriber, TranscriptionTimeout
@@ -19,16 +19,20 @@ from assistant.stt_sphinx import LANGUAGE, SphinxTranscriber
 from assistant.stt_whisper import WhisperTranscriber
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Transcriber(Protocol):
-    """Turns an utterance into text. An async context manager: leaving frees what it holds.
+    """Turns an utterance into text. An async context manager: entering loads nothing, leaving frees what it holds.
 
-    `transcribe` raises `TranscriptionError`, and `NoTranscriber` where trying again is of no use. One utterance is
-    worked on after the other. Cancelling abandons one; what it holds may be freed only when the engine notices.
+    `load` loads what the first utterance would, for instance while that is being spoken. Both it and `transcribe` raise
+    `TranscriptionError`, and `NoTranscriber` where trying again is of no use. One utterance is worked on after the
+    other. Cancelling abandons one; what it holds may be freed only when the engine notices.
     """
 
     name: str
+
+    async def load(self) -> None: ...
 
     async def transcribe(self, utterance: Utterance) -> Transcript: ...
 
@@ -70,7 +74,7 @@ class FetchedTranscriber:
     """
 
     def __init__(
-        self, settings: Stt, hints: Hints, meanwhile: SphinxTranscriber | None, patience: float = 0.0,
+        self, settings: Stt, hints: Hints, meanwhile: Transcriber | None, patience: float = 0.0,
         fetch: Callable[[str], Awaitable[Path]] = fetch,
     ) -> None:  # fmt: skip
         self._settings, self._hints, self._meanwhile, self._patience = settings, hints, meanwhile, patience
@@ -99,7 +103,11 @@ class FetchedTranscriber:
             await self._find(entering)
             self._parts = entering.pop_all()
         if self._fetching and self._patience:
-            await asyncio.wait([self._fetching], timeout=self._patience)
+            try:
+                await asyncio.wait([self._fetching], timeout=self._patience)
+            except asyncio.CancelledError:
+                await self.__aexit__(None, None, None)
+                raise
         return self
 
     async def _find(self, parts: AsyncExitStack) -> None:
@@ -114,7 +122,9 @@ class FetchedTranscriber:
         if folder:
             await self._use(folder, parts)
         else:
-            until = f"; until it is here {self._meanwhile.name} listens, which hears less" if self._meanwhile else ""
+            until = ""
+            if self._meanwhile and not self._patience:
+                until = f"; until it is here {self._meanwhile.name} listens, which hears less well"
             log.warning("faster-whisper's model %s is fetched, once%s", self._model, until)
             self._fetching = asyncio.create_task(self._fetch(), name="speech model")
 
@@ -145,16 +155,23 @@ class FetchedTranscriber:
             await asyncio.wait([self._fetching])
         await self._parts.aclose()
 
+    async def load(self) -> None:
+        await self._first(lambda engine: engine.load())
+
     async def transcribe(self, utterance: Utterance) -> Transcript:
+        return await self._first(lambda engine: engine.transcribe(utterance))
+
+    async def _first(self, ask: Callable[[Transcriber], Awaitable[T]]) -> T:
+        """What the first says that can be asked."""
         if self._fetching and not self._meanwhile:
             seconds = self._settings.timeout_seconds
             if not (await asyncio.wait([self._fetching], timeout=seconds))[0]:
                 raise TranscriptionTimeout(seconds)
         if self._whisper:
             try:
-                return await self._whisper.transcribe(utterance)
+                return await ask(self._whisper)
             except NoTranscriber as e:
                 self._give_up(e)
         if self._meanwhile:
-            return await self._meanwhile.transcribe(utterance)
+            return await ask(self._meanwhile)
         raise self._problem

@@ -36,6 +36,9 @@ class Hints:
         return " ".join(part for part in (f"{self.names}." if self.names else "", self.tasks) if part)
 
 
+NO_HINTS = Hints()
+
+
 def _fitting(parts: Iterable[str], between: str) -> str:
     """As many of the first parts as fit."""
     text = ""

@@ -21,7 +21,9 @@ FILES = ("config.json", "model.bin", "tokenizer.json")
 VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
 _PATTERNS = [*FILES, "vocabulary.*", "preprocessor_config.json"]
 LONGEST_SECONDS = 3600.0
-"""After so long a fetch is given up; base.en has 145 MB, a small modem line 0.5 MB a second."""
+"""After so long a fetch is given up; base.en has 145 MB."""
+CONTACT_SECONDS = 20.0
+"""The hub must answer within so many; its client would wait for ever (for the next piece of a file, ten seconds)."""
 
 
 def usual(language: str) -> str:
@@ -68,18 +70,22 @@ def on_disk(model: str, cache: Path | None = None) -> Path | None:
     return Path(found).parent if isinstance(found, str) and complete(Path(found).parent) else None
 
 
-async def fetch(model: str, seconds: float = LONGEST_SECONDS) -> Path:
+async def fetch(model: str, seconds: float = LONGEST_SECONDS, contact: float = CONTACT_SECONDS) -> Path:
     """The folder of a model that is fetched now; with a progress bar if standard error is a terminal.
 
-    Cancelling it stops the fetch. Raises `NoTranscriber` if it cannot be had.
+    Cancelling it stops the fetch. Raises `NoTranscriber` if it cannot be had: the hub says so, or nothing within
+    `contact` seconds, or it takes longer than `seconds`.
     """
     shown = sys.stderr.isatty()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "assistant.stt_models", model,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        stderr=None if shown else asyncio.subprocess.DEVNULL,
-        env=os.environ | ({} if shown else {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}),
-    )  # fmt: skip
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "assistant.stt_models", model, str(contact),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=None if shown else asyncio.subprocess.DEVNULL,
+            env=os.environ | ({} if shown else {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}),
+        )  # fmt: skip
+    except OSError as e:
+        raise _cannot_be_had(model, e.strerror or str(e)) from None
     try:
         async with asyncio.timeout(seconds):
             out, _ = await process.communicate()
@@ -108,10 +114,11 @@ def _cannot_be_had(model: str, why: str) -> NoTranscriber:
 def main() -> None:
     """Fetch the model that is named on the command line."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever started us tells what happened
-    model = sys.argv[1]
+    model, contact = sys.argv[1], float(sys.argv[2]) if sys.argv[2:] else CONTACT_SECONDS
     try:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import HfApi, snapshot_download
 
+        HfApi().model_info(repository(model), timeout=contact)
         folder = Path(snapshot_download(repository(model), allow_patterns=_PATTERNS))
         answer = {"folder": str(folder)} if complete(folder) else {"error": "it is no model of faster-whisper"}
     except Exception as e:  # noqa: BLE001 - the hub's client, what it is built on, and the disk fail in many ways
@@ -123,7 +130,7 @@ def _reason(error: Exception) -> str:
     """One short line."""
     name = type(error).__name__
     match name:
-        case "LocalEntryNotFoundError" | "OfflineModeIsEnabled" | "ConnectError":
+        case "LocalEntryNotFoundError" | "OfflineModeIsEnabled" | "ConnectError" | "ConnectTimeout" | "ReadTimeout":
             return "the model hub cannot be reached"
         case "RepositoryNotFoundError" | "HFValidationError":
             return "the model hub knows none of that name"

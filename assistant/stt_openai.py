@@ -32,7 +32,7 @@ from assistant.errors import (
 )
 from assistant.messages import Transcript, Utterance
 from assistant.sections import Remote, Stt
-from assistant.stt_hints import Hints
+from assistant.stt_hints import NO_HINTS, Hints
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class OpenAITranscriber:
     Cancelling `transcribe` closes its connection, by which a server may know that nobody waits.
     """
 
-    def __init__(self, settings: Stt, hints: Hints = Hints()) -> None:
+    def __init__(self, settings: Stt, hints: Hints = NO_HINTS) -> None:
         self.name = f"openai:{settings.model}" if settings.model else "openai"
         self._settings, self._hints = settings, hints
         seconds = settings.timeout_seconds
@@ -69,6 +69,9 @@ class OpenAITranscriber:
     ) -> None:
         await self._endpoint.__aexit__(kind, error, trace)
 
+    async def load(self) -> None:
+        """There is nothing to load here."""
+
     async def transcribe(self, utterance: Utterance) -> Transcript:
         began = perf_counter()
         if why := unheard(utterance):
@@ -86,15 +89,16 @@ class OpenAITranscriber:
         return Transcript("" if why else text, self.name, sure, round((perf_counter() - began) * 1000, 1), why)
 
     async def _ask(self, utterance: Utterance, prompt: str) -> Answer:
-        """The first answer that may be read. What a server does not know it is not asked again."""
-        sound = wav(utterance.pcm)
+        """The first answer that may be read. Where it came from is asked first the next time."""
+        sound, places = wav(utterance.pcm), [*self._places]
         while True:
-            answer = await self._endpoint.call(self._places[0], form=lambda: self._form(sound, prompt))
+            answer = await self._endpoint.call(places[0], form=lambda: self._form(sound, prompt))
             problem = self._endpoint.problem(answer)
             if not problem:
+                self._places = places
                 return answer
-            if answer.status in (404, 405) and len(self._places) > 1:
-                self._places.pop(0)
+            if answer.status in (404, 405) and len(places) > 1:
+                places.pop(0)
             elif self._format != "json" and answer.status in (400, 422) and _names_the_format(answer):
                 log.warning("%s does not tell how sure it is of what it hears", self._endpoint.url)
                 self._format = "json"

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -89,11 +90,11 @@ async def _hear(file: Path, engine: "Transcriber", config: "Config") -> Heard:
     from assistant.audio import WavFile
     from assistant.vad import utterances
 
-    async with WavFile(file) as source:
-        found = [await engine.transcribe(u) async for u in utterances(source, config.audio.ending)]
-    said = [t for t in found if t.text]
-    refused = next((t.refused for t in found), "no_speech") if not said else None
+    async with WavFile(file) as source, aclosing(utterances(source, config.audio.ending)) as said:
+        found = [await engine.transcribe(utterance) async for utterance in said]
+    texts = [t for t in found if t.text]
+    refused = next((t.refused for t in found), "no_speech") if not texts else None
     return Heard(
-        str(file), " ".join(t.text for t in said), found[0].engine if found else engine.name,
-        min((t.confidence for t in said), default=0.0), round(sum(t.ms for t in found), 1), refused, len(found),
+        str(file), " ".join(t.text for t in texts), found[0].engine if found else engine.name,
+        min((t.confidence for t in texts), default=0.0), round(sum(t.ms for t in found), 1), refused, len(found),
     )  # fmt: skip

@@ -3,8 +3,8 @@
     blocks of 32 ms -> level -> Gate (louder than the noise floor?) -> Silero (is it speech?) -> Endpointer -> Utterance
 
 Silero VAD (github.com/snakers4/silero-vad, MIT licence) is a small recurrent network; its ONNX file comes with
-faster-whisper and onnxruntime runs it in 0.1 ms a block, in the event loop. The gate spares even that while nothing is
-to be heard.
+faster-whisper, and onnxruntime runs it in the event loop, as a block takes 0.1 ms (and 0.5 where other programs have
+emptied the processor's caches meanwhile). The gate spares even that while nothing is to be heard.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ MARGIN = 3.0
 HANGOVER = blocks(0.5)
 """Blocks that the gate stays open after the last one that was loud enough."""
 WARM_UP = 4
-"""Blocks before the one that opened the gate that Silero hears first."""
+"""Blocks before the one that opened the gate that Silero hears first; so it is sooner sure of an onset in noise."""
 WINDOW, WINDOWS = blocks(1), 8
 """The noise floor is the least level of so many windows of so many blocks: it is never older than eight seconds."""
 
@@ -60,18 +60,20 @@ class Silero:
     """Silero VAD, version 6. Raises `AudioError` where its file is missing or another version."""
 
     def __init__(self, file: Path | None = None) -> None:
-        import numpy
-        import onnxruntime
+        try:
+            import numpy
+            import onnxruntime
+        except ImportError as e:
+            raise AudioError(f"The voice detector cannot run ({e}): run scripts/start again.") from None
 
         self._numpy = numpy
         file = file or silero_file()
         options = onnxruntime.SessionOptions()
         options.inter_op_num_threads = options.intra_op_num_threads = 1
-        options.enable_cpu_mem_arena = False
         options.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except Exception as e:  # onnxruntime raises kinds of its own, which are no subclasses of anything
+        except Exception as e:  # onnxruntime's own kinds have no base in common
             raise AudioError(f"The voice detector {file} cannot be loaded ({e}): run scripts/start again.") from None
         if [i.name for i in self._session.get_inputs()] != ["input", "h", "c"]:
             raise AudioError(f"The voice detector {file} is another version: run scripts/start again.")

@@ -2,7 +2,7 @@
 
 scripts/bench            # a table of the model and the daemon
 scripts/bench serve      # of the model service, beside llama-cpp-python's own server
-scripts/bench voice      # of hearing
+scripts/bench voice      # of hearing, and of writing down what is said
 scripts/bench --json
 """
 
@@ -157,9 +157,10 @@ def main() -> None:
         serve(figures, options.seconds)
         others(figures, options.seconds)
     elif options.what == "voice":
-        from tests.bench_voice import listening
+        from tests.bench_voice import listening, transcription
 
         listening(figures, options.seconds)
+        transcription(figures)
     else:
         model(figures)
         daemon(figures, options.idle)

@@ -9,8 +9,11 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter, process_time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +23,9 @@ from assistant.vad import Silero, utterances
 from tests import speech
 from tests.process import ROOT
 from tests.speech import FLITE, PROSE, SENTENCES, Recording, joined, mixed, room, speak, spoken
+
+if TYPE_CHECKING:
+    from assistant.messages import Utterance
 
 SOUNDS = {
     "silence": lambda seconds: speech.silence(seconds),
@@ -92,7 +98,7 @@ def endpointing(figures: dict) -> None:
                     row[asyncio.run(_verdict(speak(text, voice), noise, snr, detector))] += 1
             figures[f"{name}, SNR {snr} dB" if noise else name] = row
     for name, noise in NOT_SPEECH.items():
-        figures[f"false starts an hour, {name}"] = 60 * len(asyncio.run(_ends(noise(60), "default", detector)))
+        figures[f"false starts an hour, {name}"] = 12 * len(asyncio.run(_ends(noise(300), "default", detector)))
 
 
 async def _verdict(said: np.ndarray, noise, snr: float | None, detector: Silero) -> str:
@@ -119,5 +125,68 @@ def listening(figures: dict, seconds: float = 20) -> None:
     endpointing(figures)
 
 
+def transcription(figures: dict) -> None:
+    """Words wrong and time of PocketSphinx on thirty requests by three voices; time and memory of Whisper at its real
+    sizes, of weights that say one sentence: how well it hears they do not show."""
+    from tests.tiny_whisper import make
+    from tests.word_errors import REQUESTS
+
+    for snr in (None, 20, 10):
+        for voice in FLITE:
+            row = asyncio.run(_words_wrong(voice, snr))
+            figures[f"pocketsphinx, {voice}, {f'SNR {snr} dB' if snr else 'clean'}"] = row
+    for name, (width, layers, heads) in {"tiny.en": (384, 4, 6), "base.en": (512, 6, 8)}.items():
+        with tempfile.TemporaryDirectory() as folder:
+            made = make(Path(folder, name), REQUESTS[0], False, width, layers, heads, 51_864)
+            command = [sys.executable, "-m", "tests.bench_voice", "whisper", str(made)]
+            done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        figures[f"faster-whisper, size of {name}"] = json.loads(done.stdout)
+
+
+async def _words_wrong(voice: str, snr: int | None) -> dict:
+    from assistant.sections import Stt
+    from assistant.stt_sphinx import SphinxTranscriber
+    from tests.word_errors import REQUESTS, words_wrong
+
+    wrong = count = right = ms = seconds = 0
+    async with SphinxTranscriber(Stt()) as engine:
+        await engine.load()
+        for text in REQUESTS:
+            sound = joined(room(0.5), speak(text, voice), room(0.3))
+            sound = mixed(sound, speech.pink(len(sound) / RATE), snr) if snr else sound
+            transcript = await engine.transcribe(_heard(sound))
+            errors, words = words_wrong(text, transcript.text)
+            wrong, count, right = wrong + errors, count + words, right + (errors == 0)
+            ms, seconds = ms + transcript.ms, seconds + len(sound) / RATE
+    return {
+        "words wrong %": round(100 * wrong / count, 1), "sentences right": right, "of": len(REQUESTS),
+        "ms a second of sound": round(ms / seconds),
+    }  # fmt: skip
+
+
+async def _whisper(folder: Path) -> dict:
+    from assistant.sections import Stt
+    from assistant.stt_whisper import WhisperTranscriber
+
+    before, began = _resident(), perf_counter()
+    async with WhisperTranscriber(folder, Stt()) as engine:
+        await engine.load()
+        loaded, times = perf_counter() - began, []
+        for text in SENTENCES * 2:
+            times.append((await engine.transcribe(_heard(speak(text, "slt")))).ms)
+        memory = _resident() - before
+    return {
+        "load ms": round(1000 * loaded), "an utterance p50 ms": round(statistics.median(times)),
+        "p95": round(sorted(times)[int(0.95 * (len(times) - 1))]), "memory MiB": memory,
+    }  # fmt: skip
+
+
+def _heard(sound: np.ndarray) -> "Utterance":
+    from assistant.messages import Utterance
+
+    return Utterance(sound.tobytes(), datetime.now(UTC), 0.8, speech.dBFS(sound))
+
+
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(listen(sys.argv[1], float(sys.argv[2])))))
+    kind, what = sys.argv[1:]
+    print(json.dumps(asyncio.run(_whisper(Path(what)) if kind == "whisper" else listen(kind, float(what)))))

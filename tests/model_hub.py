@@ -21,12 +21,16 @@ class ModelHub:
         self.arrived, self.let_go = asyncio.Event(), asyncio.Event()
         """Of the first file; none is sent before it is let go."""
         self.let_go.set()
+        self.answers = asyncio.Event()
+        """Not set: it takes requests and says nothing."""
+        self.answers.set()
 
     async def __aenter__(self) -> Self:
         app = web.Application()
         api = f"/api/models/{self.repository}"
         app.add_routes([
-            web.get(f"{api}/revision/{{revision}}", self._about), web.get(f"{api}/tree/{COMMIT}", self._tree),
+            web.get(api, self._about), web.get(f"{api}/revision/{{revision}}", self._about),
+            web.get(f"{api}/tree/{COMMIT}", self._tree),
             web.get(f"/{self.repository}/resolve/{COMMIT}/{{file}}", self._file), web.get("/{path:.*}", self._unknown),
         ])  # fmt: skip
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -38,12 +42,14 @@ class ModelHub:
 
     async def __aexit__(self, *exc: object) -> None:
         self.let_go.set()
+        self.answers.set()
         await self._runner.cleanup()
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.iterdir())
 
     async def _about(self, _: web.Request) -> web.Response:
+        await self.answers.wait()
         siblings = [{"rfilename": file.name} for file in self._files()]
         return web.json_response({"id": self.repository, "sha": COMMIT, "siblings": siblings, "tags": []})
 

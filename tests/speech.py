@@ -80,10 +80,6 @@ def joined(*parts: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def louder(samples: np.ndarray, dB: float) -> np.ndarray:
-    return pcm(samples * 10 ** (dB / 20))
-
-
 def spoken(samples: np.ndarray) -> tuple[int, int]:
     """Where what is spoken in a clean recording begins and ends: 10 ms frames within 35 dB of the loudest one."""
     frames = samples[: len(samples) // 160 * 160].astype(float).reshape(-1, 160)
@@ -186,8 +182,8 @@ def babble(seconds: float, level: float = -40, voices: int = 5, seed: int = 5) -
 
 
 def clipped(samples: np.ndarray, dB: float = 20) -> np.ndarray:
-    """As a microphone hears it that is turned up far too much."""
-    return louder(samples, dB)
+    """As a microphone hears it that is turned up, perhaps far too much; or down."""
+    return pcm(samples * 10 ** (dB / 20))
 
 
 class Recording:

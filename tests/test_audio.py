@@ -206,7 +206,7 @@ def test_what_speech_has_is_as_loud_as_before(hertz):
     assert decibels(got) == pytest.approx(decibels(tone(hertz)), abs=0.1)
 
 
-@pytest.mark.parametrize("rate", [LOWEST, 16_001, HIGHEST - 1], ids=["the lowest", "an odd one", "the highest odd one"])
+@pytest.mark.parametrize("rate", [LOWEST, 16_001, HIGHEST], ids=["the lowest", "an odd one", "the highest"])
 def test_rates_that_nobody_uses_work_as_well(rate):
     resampler = Resampler(rate, RATE)
     got = np.concatenate((resampler.take(tone(300, rate, 0.1)), resampler.end()))

@@ -54,6 +54,7 @@ def test_an_utterance_has_half_a_second_before_its_speech_and_a_little_after_it(
     (utterance,) = listening.hear([0])
     assert numbers(utterance) == list(range(50 - PRE_ROLL, 70 + POST_ROLL))
     assert utterance.began == BEGAN + (50 - PRE_ROLL) * LENGTH
+    assert (PRE_ROLL, POST_ROLL) == (16, 10), "of 32 ms each"
     assert utterance.speech == 20 / (20 + PRE_ROLL + POST_ROLL)
     assert not utterance.cut and not listening.endpointer.speaking
 
@@ -136,6 +137,16 @@ def test_what_is_too_long_is_cut_inside_its_latest_pause_and_goes_on(listening):
     assert not second.cut and numbers(second)[0] == len(numbers(first))
 
 
+def test_the_rest_of_what_was_cut_begins_where_it_was_cut_even_with_a_long_pause():
+    listening = Listening(Endpointer("relaxed"))
+    listening.hear([1] * (LONGEST - 60))
+    listening.hear([0] * 36, -60)
+    (first,) = listening.hear([1] * 24)
+    rest = listening.endpointer.end()
+    assert len(numbers(rest)) > 24 + PRE_ROLL
+    assert numbers(first) + numbers(rest) == list(range(LONGEST))
+
+
 def test_a_pause_of_long_ago_is_no_place_for_a_cut(listening):
     listening.hear([1] * 400)
     listening.hear([0] * 10, -60)
@@ -165,7 +176,7 @@ def test_blocks_that_come_a_little_late_or_all_at_once_are_no_gap(listening):
     for late in (0.4, 0, 0.2, 0.1, 0.3) * 8:
         listening.at = BEGAN + listening.count * LENGTH + timedelta(seconds=late)
         assert not listening.hear([1])
-    assert listening.endpointer.speaking
+    assert numbers(listening.endpointer.end()) == list(range(40))
 
 
 RUNS = st.lists(

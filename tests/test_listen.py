@@ -253,6 +253,13 @@ def test_without_a_microphone_it_says_so(daemon, monkeypatch):
     assert answer.returncode == 1 and "No microphone can be opened" in error(answer)
 
 
+def test_a_microphone_that_is_silent_for_ten_seconds_is_told_to_be(daemon, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "fake_portaudio"))
+    monkeypatch.setenv("FAKE_MICROPHONE", json.dumps({"frames": 2000, "level": 0}))
+    answer = assistant("listen")
+    assert answer.returncode == 1 and "Built-in delivers silence" in error(answer)
+
+
 def test_a_recording_of_silence_ends_with_1(daemon, tmp_path):
     answer = assistant("listen", "--audio", str(recorded(tmp_path / "a.wav", speech.silence(2))))
     assert answer.returncode == 1 and "Nothing was heard" in error(answer)
@@ -332,8 +339,8 @@ class Listening:
 def test_one_talks_with_it_through_a_microphone_and_it_does_not_hear_its_own_voice(
     daemon, plugged: VirtualMicrophone, tmp_path,  # noqa: F811
 ):
-    request = recorded(tmp_path / "request.wav", speech.speak("remind me to buy milk", "slt"))
-    reply = recorded(tmp_path / "reply.wav", speech.speak("tomorrow morning", "rms"))
+    request = recorded(tmp_path / "request.wav", speech.speak("remind me to buy milk", "awb"))
+    reply = recorded(tmp_path / "reply.wav", speech.room(0.5), speech.speak("tomorrow morning", "rms"))
     with Listening() as listening:
         listening.invites()
         plugged.play(request)

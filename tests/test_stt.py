@@ -24,7 +24,7 @@ from assistant.stt_openai import OpenAITranscriber
 from assistant.stt_sphinx import SphinxTranscriber
 from assistant.stt_whisper import WhisperTranscriber
 from assistant.stt_worker import Abandoned, Worker
-from tests import speech
+from tests.speech import pink
 from tests.tiny_whisper import make
 from tests.transcription_server import TranscriptionServer
 
@@ -34,7 +34,7 @@ SAID = "call mum at five"
 
 def utterance(pcm: bytes = b"", seconds: float = 1.5, speech: float = 0.8, level: float = -25.0) -> Utterance:
     """Of noise, unless samples are given."""
-    return Utterance(pcm or globals()["speech"].pink(seconds, level).tobytes(), NOW, speech, level)
+    return Utterance(pcm or pink(seconds, level).tobytes(), NOW, speech, level)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,11 @@ async def test_one_that_is_abandoned_leaves_the_engine_as_it_was(engine):
     assert (await engine.transcribe(utterance())).text == before
 
 
+async def test_it_may_be_loaded_before_the_first_utterance_and_again(engine):
+    await engine.load()
+    await asyncio.gather(engine.load(), engine.transcribe(utterance()))
+
+
 async def test_it_may_be_left_twice(engine):
     await engine.__aexit__(None, None, None)
 
@@ -116,9 +121,7 @@ async def test_what_takes_too_long_is_given_up_and_nothing_is_begun_until_it_has
         with pytest.raises(TranscriberBusy):
             await worker.run(lambda abandoned: begun.append("early"))
         end.set()
-        async with asyncio.timeout(10):
-            while not worker._idle:
-                await asyncio.sleep(0)
+        await asyncio.wrap_future(worker._job)
         await worker.run(lambda abandoned: begun.append("late"))
     assert begun == ["late"]
 
@@ -248,6 +251,9 @@ class Deaf:
     async def __aexit__(self, *exc):
         pass
 
+    async def load(self):
+        pass
+
     async def transcribe(self, utterance):
         return Transcript("what?", self.name, 0.1, 0.1)
 
@@ -320,6 +326,17 @@ async def test_entering_waits_no_longer_than_it_has_patience(folder):
         assert engine.name == "deaf" and not hub.let_go.is_set()
 
 
+async def test_one_who_loses_his_patience_while_entering_stops_the_fetch(folder):
+    hub = Hub(folder)
+    engine = fetched(hub, Deaf(), patience=60)
+    task = asyncio.create_task(engine.__aenter__())
+    await hub.begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert engine._fetching.cancelled()
+
+
 async def test_leaving_stops_the_fetch(folder):
     hub = Hub(folder)
     async with fetched(hub, Deaf()) as engine:
@@ -350,6 +367,7 @@ async def test_a_model_that_cannot_be_loaded_is_no_reason_not_to_listen(folder, 
     for file in folder.iterdir():
         (broken / file.name).write_bytes(file.read_bytes()[:100])
     async with fetched(Hub(broken), Deaf(), model=str(broken)) as engine:
+        await engine.load()
         for _ in range(2):
             assert (await engine.transcribe(utterance())).engine == "deaf"
     assert caplog.text.count("cannot be loaded") == 1

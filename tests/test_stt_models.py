@@ -1,6 +1,13 @@
 """Where the models of faster-whisper are, and how one is fetched: from a hub on this machine."""
 
 import asyncio
+import contextlib
+import fcntl
+import os
+import pty
+import struct
+import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -62,6 +69,25 @@ async def test_a_model_is_fetched_once_and_then_found(hub, tmp_path):
     assert await fetch("base.en", 60) == folder and len(hub.sent) == sent
 
 
+async def test_on_a_terminal_a_bar_shows_how_far_it_is(hub):
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    command = [sys.executable, "-m", "assistant.stt_models", "base.en"]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL, stderr=slave)
+    os.close(slave)
+    shown = await asyncio.to_thread(_all, master)
+    assert await process.wait() == 0 and "100%" in shown
+
+
+def _all(terminal: int) -> str:
+    shown = b""
+    with contextlib.suppress(OSError):  # on Linux the end of a terminal is an error
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    os.close(terminal)
+    return shown.decode(errors="replace")
+
+
 async def test_a_fetch_that_is_cancelled_stops_and_leaves_no_half_model(hub, tmp_path):
     hub.let_go.clear()
     task = asyncio.create_task(fetch("base.en", 60))
@@ -77,6 +103,12 @@ async def test_a_fetch_that_takes_too_long_is_given_up(hub):
     hub.let_go.clear()
     with pytest.raises(NoTranscriber, match="not here after 0 minutes.*put its folder on this machine"):
         await fetch("base.en", 0.05)
+
+
+async def test_a_hub_that_says_nothing_is_not_waited_for(hub):
+    hub.answers.clear()
+    with pytest.raises(NoTranscriber, match="the model hub cannot be reached"):
+        await fetch("base.en", 60, contact=0.2)
 
 
 async def test_a_hub_that_cannot_be_reached_says_so(monkeypatch):

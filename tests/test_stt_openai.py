@@ -8,8 +8,9 @@ import pytest
 from assistant.errors import ConfigError, TranscriptionError, TranscriptionTimeout
 from assistant.listen import open_socket
 from assistant.sections import Stt
-from assistant.stt_hints import Hints
+from assistant.stt_hints import NO_HINTS, Hints
 from assistant.stt_openai import OpenAITranscriber
+from tests.certificates import certificate
 from tests.test_stt import utterance
 from tests.transcription_server import TranscriptionServer
 
@@ -20,7 +21,7 @@ async def server():
         yield server
 
 
-def at(server: TranscriptionServer | str, hints: Hints = Hints(), **stt) -> OpenAITranscriber:
+def at(server: TranscriptionServer | str, hints: Hints = NO_HINTS, **stt) -> OpenAITranscriber:
     url = server if isinstance(server, str) else server.url
     return OpenAITranscriber(Stt(**{"url": url, "timeout_seconds": 10} | stt), hints)
 
@@ -125,8 +126,7 @@ async def test_what_goes_wrong_there_is_one_sentence_and_the_next_one_is_asked_a
             await engine.transcribe(utterance())
         assert "[remote]" not in str(raised.value) and str(raised.value).endswith(".")
         server.mode = "ok"
-        if mode != "404":  # it looks at the other place from then on
-            assert (await engine.transcribe(utterance())).text
+        assert (await engine.transcribe(utterance())).text
 
 
 async def test_how_long_a_busy_server_wants_to_be_left_alone_is_known(server):
@@ -169,6 +169,17 @@ async def test_a_server_hears_of_it_that_nobody_waits_any_more(server):
             await server.gone.wait()
         server.mode = "ok"
         assert (await engine.transcribe(utterance())).text
+
+
+async def test_a_certificate_is_believed_only_if_the_settings_name_it(tmp_path):
+    mine = certificate(tmp_path, "mine", "127.0.0.1")
+    async with TranscriptionServer(certificate=mine) as server:
+        async with at(server) as engine:
+            with pytest.raises(TranscriptionError, match=r"its certificate: self.signed certificate.: .*\[stt\] url or ca_file"):
+                await engine.transcribe(utterance())
+        assert server.sounds == []
+        async with at(server, ca_file=str(tmp_path / "mine.crt")) as engine:
+            assert (await engine.transcribe(utterance())).text
 
 
 async def test_a_certificate_file_that_cannot_be_read_is_named():

@@ -54,9 +54,9 @@ async def test_others_get_their_turn_while_it_listens():
     async with SphinxTranscriber(Stt()) as engine:
         await engine.transcribe(utterance())
         task = asyncio.create_task(others())
-        await engine.transcribe(utterance(seconds=3))
+        await engine.transcribe(utterance())
         task.cancel()
-    assert turns > 1000
+    assert turns > 100
 
 
 async def test_one_that_takes_too_long_ends_its_process_and_the_next_has_another():
@@ -68,12 +68,20 @@ async def test_one_that_takes_too_long_ends_its_process_and_the_next_has_another
         assert (await engine.transcribe(utterance())).engine == "pocketsphinx"
 
 
-async def test_a_process_that_dies_is_an_error_and_the_next_utterance_has_another():
+async def test_a_process_that_died_since_the_last_utterance_is_replaced():
     async with SphinxTranscriber(Stt()) as engine:
         await engine.transcribe(utterance())
         os.kill(engine._process.pid, signal.SIGKILL)
-        with pytest.raises(TranscriptionError, match="say it again"):
-            await engine.transcribe(utterance())
+        assert (await engine.transcribe(utterance())).engine == "pocketsphinx"
+
+
+async def test_an_utterance_that_crashes_it_is_an_error_and_no_end(tmp_path, monkeypatch):
+    (tmp_path / "pocketsphinx.py").write_text("import os\nclass Decoder:\n    def __init__(self, **_): os.abort()")
+    async with SphinxTranscriber(Stt()) as engine:
+        with monkeypatch.context() as patched:
+            patched.setenv("PYTHONPATH", str(tmp_path))
+            with pytest.raises(TranscriptionError, match="say it again"):
+                await engine.transcribe(utterance())
         assert (await engine.transcribe(utterance())).engine == "pocketsphinx"
 
 

@@ -68,13 +68,13 @@ def test_a_file_that_cannot_be_read_is_an_error_and_the_others_go_on(said, tmp_p
 
 
 @wanted
-def test_for_programs_each_file_is_an_object(said, quiet, tmp_path):
-    done = transcribe(said, "missing.wav", quiet, "--json", "--engine", "faster-whisper", ASSISTANT_STT__MODEL=str(tmp_path / "none"))
+def test_without_an_engine_nothing_is_transcribed_and_it_says_so(said, tmp_path):
+    done = transcribe(said, "--json", "--engine", "faster-whisper", ASSISTANT_STT__MODEL=str(tmp_path / "none"))
     assert done.returncode == 3 and json.loads(done.stdout)["error"]["code"] == "no_transcriber"
 
 
 @wanted
-def test_a_model_of_faster_whisper_in_a_folder_is_used(said, quiet, tiny):
+def test_for_programs_each_file_is_an_object(said, quiet, tiny):
     done = transcribe(said, "missing.wav", quiet, "--json", ASSISTANT_STT__MODEL=str(tiny))
     heard, missing, nothing = map(json.loads, done.stdout.splitlines())
     assert heard | {"file": str(said), "text": SAID, "engine": "faster-whisper:tiny", "utterances": 1, "refused": None} == heard

@@ -11,7 +11,9 @@
 
 import asyncio
 import io
+import ssl
 import wave
+from pathlib import Path
 from typing import Any, Self
 
 from aiohttp import web
@@ -24,7 +26,11 @@ MOST_BYTES = 2**21
 class TranscriptionServer:
     """On a free port of this machine. An async context manager."""
 
-    def __init__(self, text: str = " Call Mum at five.", logprob: float = -0.1, no_speech: float = 0.01) -> None:
+    def __init__(
+        self, text: str = " Call Mum at five.", logprob: float = -0.1, no_speech: float = 0.01,
+        certificate: Path | None = None,
+    ) -> None:  # fmt: skip
+        self._certificate = certificate
         self.text, self.logprob, self.no_speech = text, logprob, no_speech
         self.mode = "ok"
         self.forms: list[dict[str, str]] = []
@@ -41,8 +47,12 @@ class TranscriptionServer:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         listening = open_socket("127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        await web.SockSite(self._runner, listening).start()
+        tls = None
+        if self._certificate:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(self._certificate)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{listening.getsockname()[1]}"
+        await web.SockSite(self._runner, listening, ssl_context=tls).start()
         return self
 
     async def __aexit__(self, *exc: object) -> None:

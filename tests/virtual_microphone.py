@@ -31,6 +31,7 @@ load-module module-native-protocol-unix auth-anonymous=1 socket={folder}/socket
 load-module module-null-sink sink_name=speaker rate=16000 channels=1 norewinds=1
 set-default-source speaker.monitor
 """
+"""Without `norewinds` a null sink makes two seconds of sound at once, and the first block comes that much late."""
 CLIENT = """
 default-server = unix:{folder}/socket
 autospawn = no
