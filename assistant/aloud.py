@@ -9,6 +9,7 @@ From both goes what cannot be said: quotes, markup, control characters, pictures
 import re
 import unicodedata
 from collections.abc import Iterable
+from itertools import accumulate
 
 from assistant.grammar import MONTHS
 from assistant.messages import Reply
@@ -18,10 +19,14 @@ from assistant.numerals import clock, date, number, ordinal
 NAMED = 3
 """So many reminders that ring together are named; the rest is counted."""
 LONGEST = 100
-"""Characters of the tasks of one notice at the most: with them it is spoken in less than 20 seconds."""
+"""Characters of the tasks of one notice at the most."""
+MOST_SPOKEN = 180
+"""Small letters of a whole notice at the most. Slow voices speak 12 a second, and a notifier has 20 seconds."""
+_SLOWLY = 4
+"""So many small letters take as long as a digit or a capital, which may be read out by itself."""
 _WRITTEN = re.compile(
     r"(?<![\w.,:/€£$~#-])(?:"
-    r"(?P<tonight>tomorrow at 0:00)\b"
+    r"(?P<tonight>(?P<until>until )?tomorrow at 0:00)\b"
     rf"|(?P<day>\d{{1,2}}) (?P<month>{'|'.join(m.title() for m in MONTHS)})\b(?: (?P<year>20\d\d)\b)?"
     r"|(?P<nth>\d{1,2})(?:st|nd|rd|th)\b"
     r"|(?P<hour>\d{1,2}):(?P<minute>\d\d)\b"
@@ -31,7 +36,7 @@ _WRITTEN = re.compile(
 """What the program writes with digits (`replies.py`, `delivery.py`)."""
 _URL = re.compile(
     r"(?:https?://|\bwww\.)(?:[^\s/?#@]*@)?(?:www\.)?([^\s/?#:]+)\S*?(?=[.,;!?)]*(?:\s|$))", re.IGNORECASE)
-_MONEY = re.compile(r"([€£$])\s?(\d+(?:[.,]\d+)*)")
+_MONEY = re.compile(r"(\w?)([€£$])\s?(\d+(?:[.,]\d+)*\w*)")
 _CURRENCIES = {"€": "euros", "£": "pounds", "$": "dollars"}
 _SYMBOLS = str.maketrans({
     "&": " and ", "%": " percent ", "€": " euros ", "£": " pounds ", "$": " dollars ", "°": " degrees ", "@": " at ",
@@ -51,7 +56,7 @@ _VARIATIONS = {chr(n) for n in range(0xFE00, 0xFE10)}
 def reply(text: str, own: Iterable[str] = ()) -> str:
     """A sentence of the program's for the ear; `own` are the person's words that stand in it, such as tasks."""
     # Only digits are put into other words, so that what has none needs no protection.
-    kept = sorted({words for words in own if re.search(r"\d", words)}, key=len, reverse=True)
+    kept = sorted({words for words in own if words in text and re.search(r"\d", words)}, key=len, reverse=True)
     theirs = "|".join(map(re.escape, kept)) or r"\Z"
     parts = re.split(rf"(?<![\w:])({theirs})(?![\w:])", text)
     spoken = [part if i % 2 else _respoken(part) for i, part in enumerate(parts)]
@@ -81,7 +86,7 @@ def notice(rung: Notice) -> str:
         more = len(rung.deliveries) - len(told)
         said = _respoken(f"{len(rung.deliveries)} reminders: ") + "; ".join(lines)
         said += _respoken(f"; and {more} more") if more else ""
-    said = said[:1].upper() + said[1:]
+    said = _in_time(said[:1].upper() + said[1:])
     return said if said.endswith((".", "!", "?")) else f"{said}."
 
 
@@ -93,10 +98,16 @@ def shorten(text: str, longest: int) -> str:
     return f"{head.rpartition(' ')[0] or head} and so on"
 
 
+def _in_time(text: str) -> str:
+    """As much of a text as `MOST_SPOKEN` allows."""
+    spent = accumulate(_SLOWLY if c.isalnum() and not c.islower() else 1 for c in text)
+    return shorten(text, sum(letters <= MOST_SPOKEN for letters in spent))
+
+
 def clean(text: str) -> str:
     """Text of which every character can be said, on one line: `R&D: 5%` -> `R and D: 5 percent`; of a URL the host."""
     text = _URL.sub(r"\1", unicodedata.normalize("NFC", text))
-    text = _MONEY.sub(lambda m: f"{m[2]} {_CURRENCIES[m[1]]}", text)
+    text = _MONEY.sub(lambda m: f"{m[1] and m[1] + ' '}{m[3]} {_CURRENCIES[m[2]]}", text)
     text = re.sub(r"#(?=\d)", " number ", re.sub(r"[~≈]\s?(?=\d)", " about ", text))
     text = re.sub(r"(?:^|\s)[-–—]+\s|—", ", ", text).replace("–", "-").translate(_SYMBOLS)
     text = "".join(map(_sayable, text))
@@ -119,7 +130,7 @@ def _respoken(text: str) -> str:
 
 def _said(found: re.Match) -> str:
     if found["tonight"]:
-        return "at midnight tonight"
+        return f"{found['until'] or 'at '}midnight tonight"
     if found["month"] and 1 <= int(found["day"]) <= 31:
         return date(int(found["day"]), found["month"], int(found["year"]) if found["year"] else None)
     if found["nth"] and int(found["nth"]):

@@ -6,6 +6,7 @@ which is what Silero VAD and Whisper were made for.
 
 import wave
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -91,7 +92,8 @@ class WavFile:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pieces.close()
+        with suppress(ValueError):  # a thread that nobody waits for any more is still at it, and ends by itself
+            self._pieces.close()
 
     def __aiter__(self) -> Self:
         return self

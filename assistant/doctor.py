@@ -123,7 +123,7 @@ def microphone(config: Config) -> Iterator[Finding]:
     import asyncio
 
     from assistant import silence
-    from assistant.errors import NoMicrophone, SilentMicrophone
+    from assistant.errors import NoMicrophone, NoPortAudio, SilentMicrophone
     from assistant.microphone import Microphone, measure
 
     async def try_out() -> tuple[str, float]:
@@ -132,9 +132,13 @@ def microphone(config: Config) -> Iterator[Finding]:
 
     try:
         device, loudest = asyncio.run(try_out())
+    except NoPortAudio as e:
+        found, _, advice = str(e).rstrip(".").partition(": ")
+        yield Finding("warn", "microphone", found, advice)
     except (NoMicrophone, SilentMicrophone) as e:
         why = silence.why()
         if isinstance(e, SilentMicrophone):
+            why = None if why == "muted" and config.audio.microphone else why  # it may be the default one that is muted
             found = f"{e.device} delivers silence"
             advice = "see whether it is muted, the lid closed or the permission missing; try assistant devices --test"
         else:

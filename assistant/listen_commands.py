@@ -61,7 +61,7 @@ async def _converse(found: "Config", daemon: "Daemon", audio: Path | None, quiet
 
     from assistant.audio import WavFile
     from assistant.clock import SystemClock
-    from assistant.errors import SilentMicrophone
+    from assistant.errors import NoMicrophone, SilentMicrophone
     from assistant.microphone import Microphone
     from assistant.push_to_talk import ECHO, PATIENCE, Attention, turns
     from assistant.stt import transcriber
@@ -88,6 +88,8 @@ async def _converse(found: "Config", daemon: "Daemon", audio: Path | None, quiet
             attention.wait_anew(SystemClock().now() + ECHO if spoken and not audio else None)
             if last.question and not audio:
                 _invite(source.device)
+        if attention.ended and not audio and (last is None or last.question):
+            raise NoMicrophone(f"{source.device} has ended")
         if last is None and attention.silent and not audio:
             raise SilentMicrophone(source.device)
     return last
@@ -128,9 +130,8 @@ async def _say(turn: "Turn", voice: "Speaker") -> bool:
     from assistant import aloud
     from assistant.errors import SpeakerError
 
-    own = [r["task"] for r in turn.answer["reminders"]] if turn.answer else [turn.transcript.text]
     try:
-        await voice.say(aloud.reply(turn.reply, own))
+        await voice.say(turn.answer["spoken"] if turn.answer else aloud.clean(turn.reply))
     except SpeakerError:  # it was printed
         return False
     return True

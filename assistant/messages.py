@@ -181,7 +181,7 @@ class Reply:
     request_id: str
     understanding: Understanding | None = None
     reminders: tuple[Reminder, ...] = field(default=())
-    """Made, changed or listed."""
+    """Made, changed, listed or asked about."""
     question: bool = False
     """True when the next request on the same channel is taken as the answer to `text`."""
     skipped: tuple[str, ...] = ()

@@ -69,8 +69,11 @@ class Microphone:
     async def __aenter__(self) -> Self:
         command = [sys.executable, "-P", "-m", "assistant.capture", self.device]
         pipe = asyncio.subprocess.PIPE
-        self._process = await asyncio.create_subprocess_exec(
-            *command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL, start_new_session=True)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL, start_new_session=True)
+        except OSError as e:  # out of memory, of processes, of open files: not for ever
+            raise NoMicrophone(f"no process can be started: {(e.strerror or str(e)).lower()}") from None
         try:
             self._opened(await self._first_line())
         except BaseException:

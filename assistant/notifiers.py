@@ -162,7 +162,11 @@ class AppriseNotifier:
         wanted = {(d.id, d.ring) for d in notice.deliveries}
         self._sent = {i: sent & wanted for i, sent in self._sent.items()}
         self._busy = True
-        errors = await _in_daemon_thread(self._send, notice, wanted)
+        try:
+            errors = await _in_daemon_thread(self._send, notice, wanted)
+        except RuntimeError:  # there can be no more threads
+            self._busy = False
+            raise
         if errors:
             raise DeliveryError("; ".join(errors))
 

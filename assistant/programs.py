@@ -32,25 +32,31 @@ async def run(
     """Run a program to its end; what it wrote. When cancelled, kill its process group.
 
     Raises `error` for one that cannot be started or fails, with the last line of its standard error.
-
-    Its input, output and errors are files, not pipes: a pipe lasts as long as whatever it leaves running behind it.
     """
+    try:
+        return await _run(argv, stdin, environ or {}, error, keep_output)
+    except OSError as e:  # there is no such program, or no room for its input
+        raise error(f"{argv[0]} cannot be started: {(e.strerror or str(e)).lower()}.") from e
+
+
+async def _run(
+    argv: Sequence[str], stdin: bytes, environ: Mapping[str, str], error: type[AssistantError], keep_output: bool
+) -> Output:
+    """Its input, output and errors are files: a pipe lasts as long as whatever the program leaves running behind it."""
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         given.write(stdin)
         given.seek(0)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *argv, stdin=given, stdout=out if keep_output else asyncio.subprocess.DEVNULL, stderr=errors,
-                start_new_session=True, env=dict(os.environ) | dict(environ or {}),
-            )
-        except OSError as e:
-            raise error(f"{argv[0]} cannot be started: {(e.strerror or str(e)).lower()}.") from e
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdin=given, stdout=out if keep_output else asyncio.subprocess.DEVNULL, stderr=errors,
+            start_new_session=True, env=dict(os.environ) | dict(environ),
+        )
         try:
             status = await process.wait()
         except asyncio.CancelledError:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            with suppress(PermissionError):  # it runs as somebody else, and its end is not ours to wait for
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
             raise
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - 2000))
         said = [line.strip()[:300] for line in errors.read().decode("utf-8", "replace").splitlines() if line.strip()]

@@ -66,6 +66,8 @@ class Attention:
         """A first block has come: from now on one is heard."""
         self.silent = True
         """Nothing but zeros came."""
+        self.ended = False
+        """The source has ended: there is no more sound."""
 
     def wait_anew(self, after: datetime | None = None) -> None:
         """Somebody was answered, so patience begins anew; what was heard before `after` was the answer."""
@@ -91,6 +93,9 @@ class Attention:
                     block = await anext(self._source)
             except TimeoutError:
                 raise NoMicrophone("it delivers nothing") from None
+            except StopAsyncIteration:
+                self.ended = True
+                raise
             self.began.set()
             self.silent &= block.pcm == ZEROS
             if block.at >= self._after:

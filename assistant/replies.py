@@ -40,7 +40,7 @@ def day(d: date, today: date) -> str:
 
 
 def instant(due: datetime, now: datetime) -> str:
-    """`tomorrow at 17:00`; both in the zone of the person. Within two minutes the seconds count."""
+    """`tomorrow at 17:00`; both in the zone of the person. Within a minute the seconds count."""
     if timedelta(0) < due - now < timedelta(minutes=1):
         return f"in {count(max(1, round((due - now).total_seconds())), 'second')}"
     return f"{day(due.date(), now.date())} at {clock(due)}"
@@ -100,7 +100,8 @@ def words_of(words: Sequence[str]) -> str:
         elif before == "the" and word.isdigit():
             out.append(_ordinal(int(word)))
         else:
-            out.append(_clock_word(word) if ":" in word else word)
+            at = "at " if ":" in word and before not in ("", "after", "before", "between", "and") else ""
+            out.append(at + _clock_word(word) if ":" in word else word)
     return " ".join(out)
 
 

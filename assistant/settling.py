@@ -74,8 +74,8 @@ class Settler:
         """Answer with a question, after the sentence `before`."""
         if turn.resumed:
             return self.ring_words(turn, u)
-        offered = question.offered if isinstance(question, Which) else ()
-        return self.reply(turn, before + self.asked(question), u, offered, question)
+        about = question.offered if isinstance(question, Which) else question.meant if isinstance(question, To) else ()
+        return self.reply(turn, before + self.asked(question), u, about, question)
 
     def ring_words(self, turn: Turn, u: Understanding | None, said: str = replies.RUNG) -> Reply:
         """Ring what was said in its own words, now."""

@@ -79,7 +79,7 @@ async def fetch(model: str, seconds: float = LONGEST_SECONDS, contact: float = C
     shown = sys.stderr.isatty()
     try:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "assistant.stt_models", model, str(contact),
+            sys.executable, "-P", "-m", "assistant.stt_models", model, str(contact),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
             stderr=None if shown else asyncio.subprocess.DEVNULL,
             env=os.environ | ({} if shown else {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}),

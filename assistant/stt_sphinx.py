@@ -107,7 +107,7 @@ class SphinxTranscriber:
     async def _running(self) -> asyncio.subprocess.Process:
         if self._process is None:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "assistant.stt_sphinx",
+                sys.executable, "-P", "-m", "assistant.stt_sphinx",
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
         return self._process

@@ -23,14 +23,14 @@ class VoiceNotifier:
         self._speaker, self._tts, self._tz, self._alone = speaker, tts, tz, alone
 
     async def notify(self, notice: Notice) -> None:
-        if self._alone and self._speaker.muted:
-            raise DeliveryError("The voice is muted and nothing else rings: unmute it, or add to [notify] use.")
         if not self._alone and self._is_quiet(notice.at):
             return
         try:
-            await self._speaker.say(aloud.notice(notice), first=True)
+            said = await self._speaker.say(aloud.notice(notice), first=True)
         except SpeakerError as e:
             raise DeliveryError(str(e)) from e
+        if not said and self._alone and self._speaker.muted:  # perhaps since it has begun
+            raise DeliveryError("The voice is muted and nothing else rings: unmute it, or add to [notify] use.")
 
     def problem(self) -> str | None:
         return self._speaker.problem()

@@ -1,5 +1,7 @@
 """Sound comes in as blocks of 512 samples, 16,000 a second, whatever a recording is made of."""
 
+import asyncio
+import os
 import random
 import struct
 import wave
@@ -105,6 +107,26 @@ async def test_a_recording_may_be_left_before_its_end(tmp_path):
     async with WavFile(write_wav(tmp_path / "a.wav", [tone(440)])) as source:
         first = await anext(source)
     assert len(first.pcm) == BLOCK_BYTES and abs(first.at - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+async def test_whoever_is_cancelled_while_it_is_read_is_cancelled_and_nothing_else(tmp_path):
+    os.mkfifo(tmp_path / "slow.wav")
+    sound = write_wav(tmp_path / "a.wav", [tone(440, seconds=0.1)]).read_bytes()
+    with pytest.raises(asyncio.CancelledError):
+        async with WavFile(tmp_path / "slow.wav") as source:
+            reading = asyncio.create_task(anext(source))
+            writer = await asyncio.to_thread(os.open, tmp_path / "slow.wav", os.O_WRONLY)  # it is being read
+            try:
+                reading.cancel()
+                await reading
+            finally:
+                asyncio.get_running_loop().call_soon(_write, writer, sound)  # so that the thread ends
+    await asyncio.sleep(0)
+
+
+def _write(file: int, data: bytes) -> None:
+    os.write(file, data)
+    os.close(file)
 
 
 def floating_wav(path: Path, sound: np.ndarray) -> Path:

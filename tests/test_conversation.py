@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from assistant import grammar
+from assistant import aloud, grammar
 from assistant.conversation import RUNG_SINCE
 from assistant.errors import AssistantError, Busy, Unreadable
 from assistant.outbox import Advance, Outbox, Outcome
@@ -305,6 +305,13 @@ async def test_a_move_without_a_time_asks_for_one(home):
     asked = await home.hear("reschedule mum", "/move mum")
     assert (asked.text, asked.question) == ("When should I move call mum to?", True)
     assert (await home.hear("friday", None)).text == "OK: call mum, on Friday at 17:00."
+
+
+async def test_a_question_about_a_reminder_tells_which_it_is_so_that_its_words_are_spoken_as_they_are(home):
+    await home.have("meet room 17:30 | tomorrow 12:00")
+    asked = await home.hear("reschedule meet room 17:30", "/move meet")
+    assert [r.task for r in asked.reminders] == ["meet room 17:30"]
+    assert aloud.answer(asked) == "When should I move meet room 17:30 to?"
 
 
 async def test_a_move_may_be_answered_with_how_much_later(home):

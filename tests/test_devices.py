@@ -4,11 +4,12 @@ import json
 import os
 import pty
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from assistant import doctor
+from assistant import doctor, silence
 from assistant.capture import Device, choose
 from assistant.config import load
 from assistant.errors import NoMicrophone
@@ -137,11 +138,9 @@ def test_on_a_terminal_a_bar_shows_the_level(fake):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=env) as process:
         os.close(theirs)
         shown = b""
-        while process.poll() is None or shown == b"":
-            try:
-                shown += os.read(ours, 65_536)
-            except OSError:  # nobody writes to it any longer
-                break
+        with suppress(OSError):  # nobody writes to it any longer
+            while piece := os.read(ours, 65_536):
+                shown += piece
         said = process.stdout.read().decode()
     os.close(ours)
     assert "Sound arrives from Built-in" in said
@@ -160,6 +159,24 @@ def test_doctor_listens_for_a_moment(fake, wish, state, found):
     [check] = doctor.microphone(load(environ={}))
     assert check.state == state and found in check.found
     assert bool(check.advice) is (state == "warn")
+
+
+@pytest.mark.parametrize(("chosen", "why", "advice"), [
+    ("", "muted", "unmute"), ("headset", "muted", "lid closed"), ("headset", "forbidden", "allow it"),
+], ids=["the default is muted", "the default is, another one is chosen", "none is allowed"])
+def test_doctor_calls_muted_only_the_microphone_that_is(fake, monkeypatch, chosen, why, advice):
+    fake(frames=100, level=0)
+    monkeypatch.setattr(silence, "why", lambda: why)
+    [check] = doctor.microphone(load(environ={}, audio={"microphone": chosen}))
+    assert advice in check.advice and ("it is muted" in check.found) is (advice == "unmute")
+
+
+def test_doctor_tells_of_a_missing_library_what_to_install_and_nothing_else(fake, monkeypatch):
+    fake(missing=True)
+    monkeypatch.setattr(silence, "why", lambda: "forbidden")
+    [check] = doctor.microphone(load(environ={}))
+    assert check.found == "No microphone can be opened, for the PortAudio library is missing"
+    assert check.advice.startswith("install it (Debian, Ubuntu: apt install libportaudio2; Fedora:")
 
 
 # By a microphone of PulseAudio's

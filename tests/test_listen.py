@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assistant import push_to_talk
+from assistant import listen_commands, push_to_talk
 from assistant.audio import BLOCK, RATE, Block
 from assistant.errors import NoMicrophone
 from assistant.messages import Transcript, Utterance
@@ -23,7 +23,7 @@ from assistant.push_to_talk import AGAIN, GAVE_UP, MISHEARD, PATIENCE, Attention
 from tests import speech, virtual_microphone
 from tests.process import ASSISTANT, Daemon
 from tests.test_cli import assistant, error
-from tests.test_microphone import plugged  # noqa: F401  # noqa: F401
+from tests.test_microphone import TIMES, plugged  # noqa: F401
 from tests.virtual_microphone import VirtualMicrophone
 
 NOW = datetime(2026, 3, 12, 14, 30, tzinfo=UTC)
@@ -216,9 +216,13 @@ def running(model, tmp_path_factory):
 def daemon(running, monkeypatch):
     """A daemon that answers the commands and has nothing set."""
     monkeypatch.setenv("ASSISTANT_HTTP__PORT", running.url.rpartition(":")[2])
-    for reminder in running.call("GET", "/reminders")[1]["reminders"]:
-        running.call("DELETE", f"/reminders/{reminder['id']}")
+    empty(running)
     return running
+
+
+def empty(daemon: Daemon) -> None:
+    for reminder in daemon.call("GET", "/reminders")[1]["reminders"]:
+        daemon.call("DELETE", f"/reminders/{reminder['id']}")
 
 
 def recorded(path: Path, *parts: np.ndarray) -> Path:
@@ -255,9 +259,36 @@ def test_without_a_microphone_it_says_so(daemon, monkeypatch):
 
 def test_a_microphone_that_is_silent_for_ten_seconds_is_told_to_be(daemon, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "fake_portaudio"))
-    monkeypatch.setenv("FAKE_MICROPHONE", json.dumps({"frames": 2000, "level": 0}))
+    monkeypatch.setenv("FAKE_MICROPHONE", json.dumps({"frames": 10**6, "level": 0, "pause": 0.002}))
     answer = assistant("listen")
     assert answer.returncode == 1 and "Built-in delivers silence" in error(answer)
+
+
+class Parrot:
+    """A voice that keeps what it is to say."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    async def say(self, text: str) -> bool:
+        self.said.append(text)
+        return True
+
+
+async def test_it_says_what_the_daemon_has_for_the_ear_and_ones_own_words_as_they_were():
+    parrot, heard = Parrot(), Transcript("no meet at 5:30", "test", 0.3, 1.0)
+    answer = {"spoken": "OK: meet room 17:30, tomorrow at noon.", "reminders": []}
+    assert await listen_commands._say(Turn(heard, answer, "OK: meet room 17:30, tomorrow at 12:00."), parrot)
+    assert await listen_commands._say(Turn(heard, None, 'Did you say "meet at 5:30"?'), parrot)
+    assert parrot.said == [answer["spoken"], "Did you say meet at 5:30?"]
+
+
+@pytest.mark.parametrize("frames", [0, 5], ids=["at once", "before anybody spoke"])
+def test_a_microphone_that_ends_is_told_to_have_ended(daemon, monkeypatch, frames):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "fake_portaudio"))
+    monkeypatch.setenv("FAKE_MICROPHONE", json.dumps({"frames": frames, "level": 0, "ends": True}))
+    answer = assistant("listen")
+    assert answer.returncode == 1 and "Built-in has ended" in error(answer)
 
 
 def test_a_recording_of_silence_ends_with_1(daemon, tmp_path):
@@ -317,7 +348,7 @@ class Listening:
         env = os.environ | {"ASSISTANT_TTS__ENGINE": "flite", "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
             [*ASSISTANT, "listen"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self._timer = threading.Timer(60, self.process.kill)
+        self._timer = threading.Timer(120, self.process.kill)
 
     def __enter__(self) -> "Listening":
         self._timer.start()
@@ -328,10 +359,19 @@ class Listening:
         self.process.kill()
         self.process.communicate()
 
-    def invites(self) -> None:
-        """Wait until it is one's turn to speak."""
-        line = self.process.stderr.readline()
-        assert line.startswith("Listening to "), line + self.process.stderr.read()
+    def invites(self) -> bool:
+        """Wait until it is one's turn to speak; False if it has ended."""
+        return self.process.stderr.readline().startswith("Listening to ")
+
+
+def conversation(microphone: VirtualMicrophone, *recordings: Path) -> list[str]:
+    """What is shown while one says each of these when it is one's turn; to its end."""
+    with Listening() as listening:
+        for recording in recordings:
+            if listening.invites():
+                microphone.play(recording)
+        shown, wrong = listening.process.communicate(timeout=120)
+        return [*shown.splitlines(), *([wrong] if listening.process.returncode else [])]
 
 
 @speech.wanted
@@ -339,15 +379,14 @@ class Listening:
 def test_one_talks_with_it_through_a_microphone_and_it_does_not_hear_its_own_voice(
     daemon, plugged: VirtualMicrophone, tmp_path,  # noqa: F811
 ):
+    """A machine that is too busy for its sound loses some, and it is misheard: then one talks with it again."""
     request = recorded(tmp_path / "request.wav", speech.speak("remind me to buy milk", "awb"))
     reply = recorded(tmp_path / "reply.wav", speech.room(0.5), speech.speak("tomorrow morning", "rms"))
-    with Listening() as listening:
-        listening.invites()
-        plugged.play(request)
-        listening.invites()  # it has spoken its question, into the same sink that it hears
-        plugged.play(reply)
-        shown, wrong = listening.process.communicate(timeout=60)
-        assert listening.process.returncode == 0, wrong
-    lines = shown.splitlines()
-    assert (lines[0], lines[2], len(lines)) == ('"remind me to buy milk"', '"tomorrow morning"', 4)
+    heard = ['"remind me to buy milk"', '"tomorrow morning"']
+    for _ in range(TIMES):
+        empty(daemon)
+        lines = conversation(plugged, request, reply)  # its question goes into the same sink that it hears
+        if lines[::2] == heard:
+            break
+    assert (lines[::2], len(lines)) == (heard, 4), lines
     assert [r["task"] for r in daemon.call("GET", "/reminders")[1]["reminders"]] == ["buy milk"]

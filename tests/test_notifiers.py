@@ -4,8 +4,10 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import stat
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -192,6 +194,40 @@ def test_a_command_that_is_there_has_no_problem(tmp_path):
     assert CommandNotifier([str(script(tmp_path / "ring", ""))]).problem() is None
 
 
+async def test_without_room_for_what_a_command_is_told_it_says_so(tmp_path):
+    ring = script(tmp_path / "ring", "")
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most[1]))  # Python ignores the signal that would end it
+    try:
+        with pytest.raises(DeliveryError, match="cannot be started: file too large"):
+            await CommandNotifier([str(ring)]).notify(notice())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+
+
+async def test_a_command_of_another_user_that_hangs_is_not_waited_for(tmp_path, monkeypatch):
+    """As under sudo: it may not be killed."""
+    started, kill = tmp_path / "started", os.killpg
+    os.mkfifo(started)
+    groups: list[int] = []
+
+    def forbidden(group: int, sign: int) -> None:
+        groups.append(group)
+        raise PermissionError
+
+    monkeypatch.setattr(os, "killpg", forbidden)
+    ring = script(tmp_path / "ring", f"open({str(started)!r}, 'w').close()\ntime.sleep(600)")
+    task = asyncio.create_task(CommandNotifier([str(ring)]).notify(notice()))
+    async with asyncio.timeout(60):
+        await asyncio.to_thread(started.read_bytes)
+        for _ in range(20):
+            await asyncio.sleep(0)  # until it is waited for
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    kill(groups[0], 9)
+
+
 async def test_a_command_that_hangs_is_killed_with_all_that_it_has_started(tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)  # it has an end while anyone holds it open: the command, its child, its grandchild
@@ -216,7 +252,7 @@ time.sleep(600)""")
             gone.set()
 
     task = asyncio.create_task(CommandNotifier([str(ring)]).notify(notice()))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         loop.add_reader(reader, readable)
         await ready.wait()
         task.cancel()
@@ -232,7 +268,7 @@ async def test_what_a_command_leaves_running_is_not_waited_for(tmp_path):
     ring = script(tmp_path / "ring", f"""
 child = subprocess.Popen(["sleep", "600"])
 open({str(pid)!r}, "w").write(str(child.pid))""")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await CommandNotifier([str(ring)]).notify(notice())
     os.kill(int(pid.read_text()), 9)  # still there
 
@@ -263,7 +299,7 @@ async def services():
         await runners[-1].setup()
         site = web.TCPSite(runners[-1], "127.0.0.1", 0)
         await site.start()
-        urls.append(f"json://127.0.0.1:{runners[-1].addresses[0][1]}/secret-key")
+        urls.append(f"json://127.0.0.1:{runners[-1].addresses[0][1]}/secret-key?cto=60&rto=60")  # its own patience is 4 s
     yield [*zip(both, urls, strict=True)]
     for runner in runners:
         await runner.cleanup()
@@ -311,6 +347,20 @@ async def test_a_url_that_apprise_does_not_know_is_named_by_its_scheme_only():
     assert AppriseNotifier(["json://127.0.0.1/x"]).problem() is None
 
 
+async def test_when_there_can_be_no_more_threads_it_is_sent_later(services, monkeypatch):
+    (one, url), _ = services
+    notifier = AppriseNotifier([url])
+
+    def full(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as machine, pytest.raises(RuntimeError):
+        machine.setattr(threading.Thread, "start", full)
+        await notifier.notify(notice())
+    await notifier.notify(notice())
+    assert len(one.got) == 1
+
+
 async def test_a_thread_that_hangs_is_left_and_not_doubled(services):
     """Apprise cannot be stopped: until it has ended, the next notice is refused, and tried again later."""
     reached, go_on = asyncio.Event(), asyncio.Event()
@@ -327,7 +377,7 @@ async def test_a_thread_that_hangs_is_left_and_not_doubled(services):
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     notifier = AppriseNotifier([f"json://127.0.0.1:{runner.addresses[0][1]}/"])
     task = asyncio.create_task(notifier.notify(notice()))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await reached.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

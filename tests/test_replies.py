@@ -98,6 +98,7 @@ def test_five_are_read_out_and_the_rest_is_counted():
     [
         (None, ""), ("today", " today"), ("tomorrow morning", " tomorrow morning"), ("friday", " on Friday"),
         ("next friday", " next Friday"), ("march", " in March"), ("this week", " this week"), ("17:00", " at 17:00"),
+        ("tomorrow 17:00", " tomorrow at 17:00"), ("friday 5:00?", " on Friday at five o'clock"),
         ("after 15:00", " after 15:00"), ("morning", " in the morning"), ("noon", " at noon"), ("every day", " every day"),
         ("5 march", " on 5 March"), ("today between 12:00 and 13:00", " today between 12:00 and 13:00"),
         ("5:00?", " at five o'clock"), ("friday after 5:30?", " on Friday after half past five"), ("the 2", " on the 2nd"),

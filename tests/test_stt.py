@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -115,13 +116,14 @@ async def test_it_may_be_left_twice(engine):
 
 async def test_what_takes_too_long_is_given_up_and_nothing_is_begun_until_it_has_ended():
     end, begun = threading.Event(), []
-    async with Worker("test", 0.05) as worker:
+    async with Worker("test", 0.5) as worker:
         with pytest.raises(TranscriptionTimeout, match="smaller"):
-            await worker.run(lambda abandoned: end.wait(10))
+            await worker.run(lambda abandoned: end.wait(60))
         with pytest.raises(TranscriberBusy):
             await worker.run(lambda abandoned: begun.append("early"))
         end.set()
         await asyncio.wrap_future(worker._job)
+        worker._seconds = 60
         await worker.run(lambda abandoned: begun.append("late"))
     assert begun == ["late"]
 
@@ -136,9 +138,9 @@ async def test_what_was_cancelled_is_asked_to_end_and_waited_for():
         order.append("ended")
         raise Abandoned
 
-    async with Worker("test", 10) as worker:
+    async with Worker("test", 60) as worker:
         task = asyncio.create_task(worker.run(until_abandoned))
-        await asyncio.to_thread(started.wait, 10)
+        await asyncio.to_thread(started.wait, 60)
         task.cancel()
         await worker.run(lambda abandoned: order.append("next"))
     assert order == ["ended", "next"] and task.cancelled()
@@ -150,10 +152,11 @@ async def test_one_is_worked_on_after_the_other():
     def alone(abandoned):
         if not busy.acquire(blocking=False):
             return False
+        time.sleep(0.01)  # what takes a moment
         busy.release()
         return True
 
-    async with Worker("test", 10) as worker:
+    async with Worker("test", 60) as worker:
         assert all(await asyncio.gather(*(worker.run(alone) for _ in range(5))))
 
 
@@ -161,7 +164,7 @@ async def test_an_error_is_the_one_s_who_asked():
     def fail(abandoned):
         raise TranscriptionError("No.")
 
-    async with Worker("test", 10) as worker:
+    async with Worker("test", 60) as worker:
         with pytest.raises(TranscriptionError, match="No"):
             await worker.run(fail)
         assert await worker.run(lambda abandoned: 5) == 5
@@ -176,10 +179,10 @@ async def test_leaving_abandons_what_is_under_way_and_does_not_wait():
             pass
         ended.set()
 
-    async with Worker("test", 10) as worker:
+    async with Worker("test", 60) as worker:
         task = asyncio.create_task(worker.run(until_abandoned))
-        await asyncio.to_thread(started.wait, 10)
-    assert await asyncio.to_thread(ended.wait, 10)
+        await asyncio.to_thread(started.wait, 60)
+    assert await asyncio.to_thread(ended.wait, 60)
     await task
 
 
@@ -273,7 +276,7 @@ def fetched(hub: Hub, meanwhile=None, patience: float = 0.0, **stt) -> FetchedTr
 
 async def ready(engine: FetchedTranscriber) -> None:
     """Until it has its model, or knows that there is none."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await asyncio.wait([engine._fetching])
 
 
@@ -292,7 +295,7 @@ async def test_until_its_model_is_here_another_engine_listens(folder, caplog):
 async def test_a_model_that_cannot_be_had_is_spoken_of_once_with_what_to_do(caplog):
     hub = Hub(NoTranscriber("The network is gone: connect it."))
     hub.let_go.set()
-    async with fetched(hub, Deaf(), patience=10) as engine:
+    async with fetched(hub, Deaf(), patience=60) as engine:
         for _ in range(3):
             assert (await engine.transcribe(utterance())).engine == "deaf"
     assert [r.message for r in caplog.records if r.levelno >= logging.WARNING][1:] == [

@@ -56,7 +56,7 @@ async def test_others_get_their_turn_while_it_listens():
         task = asyncio.create_task(others())
         await engine.transcribe(utterance())
         task.cancel()
-    assert turns > 100
+    assert turns > 20, "and not the few that asking takes"
 
 
 async def test_one_that_takes_too_long_ends_its_process_and_the_next_has_another():
@@ -90,6 +90,13 @@ async def test_leaving_ends_its_process():
         await engine.transcribe(utterance())
         process = engine._process
     assert process.returncode is not None
+
+
+async def test_no_file_of_the_folder_that_one_is_in_is_taken_for_a_part_of_it(tmp_path, monkeypatch):
+    (tmp_path / "pocketsphinx.py").write_text("raise ImportError('a file out of a download')")
+    monkeypatch.chdir(tmp_path)
+    async with SphinxTranscriber(Stt()) as engine:
+        assert (await engine.transcribe(utterance())).engine == "pocketsphinx"
 
 
 async def test_without_pocketsphinx_it_says_so(tmp_path, monkeypatch):

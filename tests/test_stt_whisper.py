@@ -133,7 +133,7 @@ async def test_an_abandoned_recording_ends_with_its_window(talker):
             for segment in found:
                 segments.append(segment)
                 decoded.set()
-                go_on.wait(10)
+                go_on.wait(60)
                 yield segment
 
         def transcribe(samples, **options):
@@ -142,7 +142,7 @@ async def test_an_abandoned_recording_ends_with_its_window(talker):
 
         model.transcribe = transcribe
         task = asyncio.create_task(engine.transcribe(utterance(seconds=95)))
-        await asyncio.to_thread(decoded.wait, 10)
+        await asyncio.to_thread(decoded.wait, 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -199,5 +199,5 @@ def test_faster_whisper_is_imported_by_the_first_utterance_only():
     import subprocess
 
     command = [sys.executable, "-X", "importtime", "-c", "import assistant.stt"]
-    loaded = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stderr
+    loaded = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stderr
     assert [name for name in ("faster_whisper", "ctranslate2", "pocketsphinx", "huggingface_hub", "numpy") if f" {name}\n" in loaded] == []

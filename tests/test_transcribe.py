@@ -23,7 +23,7 @@ def working_folder(tmp_path, monkeypatch):
 
 def transcribe(*words: object, **env: str) -> subprocess.CompletedProcess:
     command = [*ASSISTANT, "transcribe", *map(str, words)]
-    return subprocess.run(command, env=os.environ | env, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=os.environ | env, capture_output=True, text=True, timeout=180)
 
 
 def recording(path: Path, samples: numpy.ndarray) -> Path:

@@ -1,17 +1,19 @@
 """PortAudio as a test wants it, under sounddevice's names: PYTHONPATH puts it before the real one.
 
-FAKE_MICROPHONE is a JSON object: `rates` and `channels` that the microphone does, `frames` that it delivers as fast as
-it can (each holds its number, or all hold a `level`), at which of them it lost some sound (`xruns`), and whether it `ends` then or hangs; whether there are `devices`, the
-library is `missing` or `broken`, or the microphone `refuses`.
+FAKE_MICROPHONE is a JSON object: `rates` and `channels` that the microphone does, `frames` that it delivers (each holds
+its number, or all hold a `level`) as fast as it can or with a `pause` of so many seconds after each, at which of them it
+lost some sound (`xruns`), and whether it `ends` then or hangs; whether there are `devices`, the library is `missing` or
+`broken`, or the microphone `refuses`.
 """
 
 import array
 import json
 import os
 import threading
+import time
 from types import SimpleNamespace
 
-wish = {"rates": [16000], "channels": [1], "frames": 0, "xruns": [], "ends": False, "devices": True}
+wish = {"rates": [16000], "channels": [1], "frames": 0, "pause": 0, "xruns": [], "ends": False, "devices": True}
 wish |= json.loads(os.environ["FAKE_MICROPHONE"])
 if wish.get("missing"):
     raise OSError("PortAudio library not found")
@@ -58,5 +60,7 @@ class RawInputStream:
         for n in range(wish["frames"]):
             samples = array.array("h", [wish.get("level", n)] * self._frame)
             self._take(memoryview(samples).cast("B"), None, None, SimpleNamespace(input_overflow=n in wish["xruns"]))
+            if wish["pause"]:
+                time.sleep(wish["pause"])
         if wish["ends"]:
             self._end()
