@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Literal
 
 from assistant.config import Config
-from assistant.errors import AssistantError, NotRunning
+from assistant.errors import AssistantError, NotRunning, RemoteError, Unreadable
 
 MUCH_DISK, LITTLE_DISK = 500 * 2**20, 50 * 2**20
 """Bytes; below the first a warning, below the second a failure."""
@@ -79,7 +79,13 @@ def remote(config: Config) -> Iterator[Finding]:
         async with RemoteRewriter(config.remote) as rewriter:
             return await rewriter.rewrite(TRIAL)
 
-    answer = asyncio.run(try_out())
+    try:
+        answer = asyncio.run(try_out())
+    except (RemoteError, Unreadable) as e:
+        found, _, advice = str(e).rpartition(": ")
+        stands_in = "local" in config.remote.order  # then nothing is lost by it
+        yield Finding("warn" if stands_in else "fail", "remote", found, advice)
+        return
     found = f'{config.remote.url}: {answer.model}, a request in {answer.ms:.0f} ms, "{answer.text.splitlines()[0]}"'
     yield Finding("ok", "remote", found)
 

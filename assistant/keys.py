@@ -9,11 +9,9 @@ A name has one key, or two while it is rotated: `add NAME --rotate` makes the ne
 being let in until `remove NAME --old`, so that there is no instant at which neither is.
 """
 
-import fcntl
 import hmac
 import json
 import logging
-import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ from pathlib import Path
 
 from assistant.clock import Clock, SystemClock
 from assistant.errors import BadRequest, ConfigError, NotFound
+from assistant.whole_file import locked, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +152,7 @@ class KeyFile:
             raise BadRequest(
                 f"{name[:60]!r} cannot name a key: use 1 to 40 letters, digits, dots, dashes and underscores."
             )
-        with self._alone():
+        with self._faults(), locked(self.path):
             keys = self.read()
             has = sum(key.name == name for key in keys)
             if has and not rotate:
@@ -170,7 +169,7 @@ class KeyFile:
 
     def remove(self, name: str, old: bool = False) -> tuple[Key, ...]:
         """Takes away all keys of `name`, or all but its newest; those that are gone. Raises `NotFound`."""
-        with self._alone():
+        with self._faults(), locked(self.path):
             keys = self.read()
             gone = tuple(key for key in keys if key.name == name)
             if not gone:
@@ -182,36 +181,8 @@ class KeyFile:
             self._write(tuple(key for key in keys if key not in gone))
             return gone
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with self._faults():
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
-
     def _write(self, keys: tuple[Key, ...]) -> None:
-        part = self.path.with_name(self.path.name + ".part")
-        with self._faults():
-            part.unlink(missing_ok=True)
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(descriptor, "w", encoding="utf-8") as f:
-                json.dump({"keys": [asdict(key) for key in keys]}, f, indent=2)
-                f.write("\n")
-                f.flush()
-                os.fsync(f.fileno())
-                if os.geteuid() == 0:  # `sudo assistant keys add`: the service, which is not root, must read it
-                    owner = (self.path if self.path.exists() else self.path.parent).stat()
-                    os.chown(f.fileno(), owner.st_uid, owner.st_gid)
-            os.replace(part, self.path)
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        write_whole(self.path, json.dumps({"keys": [asdict(key) for key in keys]}, indent=2) + "\n", 0o600)
 
     @contextmanager
     def _faults(self) -> Iterator[None]:

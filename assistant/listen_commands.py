@@ -1,7 +1,7 @@
 """`assistant listen`: push to talk, from a microphone or a recording; `assistant say --audio` is it in silence."""
 
 import sys
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from assistant.client import Daemon
     from assistant.config import Config
     from assistant.push_to_talk import Turn
+    from assistant.stt import Transcriber
     from assistant.voice import Speaker
 
 Audio = Annotated[
@@ -75,6 +76,8 @@ async def _converse(found: "Config", daemon: "Daemon", audio: Path | None, quiet
         # The microphone first: what is said while the engine loads waits in it.
         source = await parts.enter_async_context(WavFile(audio) if audio else Microphone(found.audio.microphone))
         hears = await parts.enter_async_context(transcriber(found))
+        loading = asyncio.create_task(_load(hears), name="load the engine")
+        parts.push_async_callback(_end, loading)
         voice = None if quiet else await _voice(found, parts)
         patience = inf if audio else PATIENCE
         attention = Attention(source, await asyncio.to_thread(Silero), patience)
@@ -93,6 +96,21 @@ async def _converse(found: "Config", daemon: "Daemon", audio: Path | None, quiet
         if last is None and attention.silent and not audio:
             raise SilentMicrophone(source.device)
     return last
+
+
+async def _load(engine: "Transcriber") -> None:
+    """While the person begins to speak. What goes wrong is told when the first utterance is to be transcribed."""
+    from assistant.errors import TranscriptionError
+
+    with suppress(TranscriptionError, OSError):
+        await engine.load()
+
+
+async def _end(task: "asyncio.Task") -> None:
+    import asyncio
+
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def _invite_once(began: "asyncio.Event", device: str) -> None:

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from logging import DEBUG, WARNING
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -173,7 +172,7 @@ class Pipeline:
         try:
             return await self._conversation.answer(turn)
         except ModelError as e:
-            log.log(DEBUG if resumed else WARNING, "kept, as no model understands it now: %s", e,
+            log.log(logging.DEBUG if resumed else logging.WARNING, "kept, as no model understands it now: %s", e,
                     extra={"request": request.id})
             self._apart.discard(request.id)
             self.keeps.set()

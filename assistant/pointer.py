@@ -13,11 +13,10 @@ it, rolling back takes the top off, so that each rollback goes one further back.
 the latest last.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC
 from pathlib import Path
@@ -27,6 +26,7 @@ from assistant.clock import Clock, SystemClock
 from assistant.config import SHIPPED_MODEL, Config
 from assistant.errors import BadPointer, BadRequest, ChangedModel, ConfigError, NotFound, NotPromoted
 from assistant.models import Manifest, try_out, verify
+from assistant.whole_file import locked, write_whole
 
 By = Literal["promote", "rollback", "fallback"]
 
@@ -224,32 +224,16 @@ class Models:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One change at a time, of all processes; the system lets go of the lock when a process ends."""
         if self.fixed:
             raise ConfigError(f"The settings name a model ([model] path is {self.fixed}): empty [model] path first.")
-        with _faults(self.pointer):
-            self.pointer.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.pointer.with_name(self.pointer.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with ExitStack() as stack:
+            with _faults(self.pointer):
+                stack.enter_context(locked(self.pointer))
             yield
-        finally:
-            os.close(lock)
 
     def _write(self, pointer: Pointer) -> None:
-        part = self.pointer.with_name(self.pointer.name + ".part")
         with _faults(self.pointer):
-            with part.open("w", encoding="utf-8") as f:
-                json.dump(asdict(pointer), f, indent=2, default=str)
-                f.write("\n")
-                f.flush()
-                os.fsync(f.fileno())
-            os.replace(part, self.pointer)
-            folder = os.open(self.pointer.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            write_whole(self.pointer, json.dumps(asdict(pointer), indent=2, default=str) + "\n")
 
 
 def models_of(config: Config) -> Models:

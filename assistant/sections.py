@@ -146,23 +146,30 @@ class Serve(Section):
     """true or false: whether the log shows what people say"""
 
 
-def service_address(url: str) -> str:
-    """`url` without a slash at its end; empty is none. Raises `ValueError`."""
-    parts = urlsplit(url)
-    if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
-        raise ValueError("not an address")
-    return url.rstrip("/")
-
-
-class Remote(Section):
-    """The model on another machine."""
+class Elsewhere(Section):
+    """A service that is not part of this program."""
 
     url: str = ""
     """an http or https address such as "https://reminders.example.org"; empty for none"""
-    api: Literal["predict", "openai"] = "predict"
-    """"predict" (`assistant serve`) or "openai" (llama-server, vLLM and others: completions)"""
     key: str = ""
     """the key that the service wants, if it wants one"""
+    ca_file: str = ""
+    """a file of certificates to trust, for a service with a certificate of your own; empty for the system's"""
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+            raise ValueError("not an address")
+        return url.rstrip("/")
+
+
+class Remote(Elsewhere):
+    """The model on another machine."""
+
+    api: Literal["predict", "openai"] = "predict"
+    """"predict" (`assistant serve`) or "openai" (llama-server, vLLM and others: completions)"""
     model: str = ""
     """the name that an "openai" server knows the model by; empty for its first one"""
     order: tuple[Literal["local", "remote"], ...] = Field(("local", "remote"), min_length=1, max_length=2)
@@ -175,13 +182,6 @@ class Remote(Section):
     """after so many failures in a row it is left alone for a while, 1 to 100"""
     pause_seconds: float = Field(30, gt=0, le=3600)
     """seconds until it is tried again then, above 0 to 3600"""
-    ca_file: str = ""
-    """a file of certificates to trust, for a service with a certificate of your own; empty for the system's"""
-
-    @field_validator("url")
-    @classmethod
-    def _address(cls, url: str) -> str:
-        return service_address(url)
 
     @model_validator(mode="after")
     def _sensible(self) -> "Remote":
@@ -201,7 +201,7 @@ class Audio(Section):
     """how soon a pause ends what you say: "relaxed", "default" or "aggressive\""""
 
 
-class Stt(Section):
+class Stt(Elsewhere):
     """Speech to text."""
 
     engine: Literal["auto", "faster-whisper", "pocketsphinx", "openai"] = "auto"
@@ -210,23 +210,12 @@ class Stt(Section):
     """a size such as "base.en" or a folder (faster-whisper), the server's name for it (openai); empty for the usual"""
     language: str = Field("en", pattern="^[a-z]{2,3}$")
     """a language code such as "en\""""
-    url: str = ""
-    """the http or https address of an "openai" server"""
-    key: str = ""
-    """the key that the server wants, if it wants one"""
     words: tuple[str, ...] = ()
     """a list of names and words of yours that are hard to hear, such as "Zbigniew\""""
     timeout_seconds: float = Field(30, gt=0, le=600)
     """seconds that an utterance may take, above 0 to 600"""
     confidence: float = Field(0.5, ge=0, le=1)
     """below which the assistant asks whether it heard right, from 0 (never) to 1 (always)"""
-    ca_file: str = ""
-    """a file of certificates to trust, for a server with a certificate of your own; empty for the system's"""
-
-    @field_validator("url")
-    @classmethod
-    def _address(cls, url: str) -> str:
-        return service_address(url)
 
     @model_validator(mode="after")
     def _complete(self) -> "Stt":

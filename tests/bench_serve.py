@@ -7,6 +7,7 @@ scripts/bench serve --seconds 20 --json
 
 import asyncio
 import json
+import math
 import os
 import statistics
 import tempfile
@@ -51,7 +52,7 @@ class Load:
 
 
 def _share(ordered: list[float], share: float) -> float:
-    return round(ordered[int(share * (len(ordered) - 1))], 1)
+    return round(ordered[math.ceil(share * len(ordered)) - 1], 1)
 
 
 def texts() -> list[str]:

@@ -16,12 +16,14 @@ import pytest
 
 from assistant import listen_commands, push_to_talk
 from assistant.audio import BLOCK, RATE, Block
-from assistant.errors import NoMicrophone
+from assistant.config import Config
+from assistant.errors import NoMicrophone, TranscriptionError
 from assistant.messages import Transcript, Utterance
 from assistant.microphone import ZEROS
 from assistant.push_to_talk import AGAIN, GAVE_UP, MISHEARD, PATIENCE, Attention, Turn, turns
 from tests import speech, virtual_microphone
 from tests.process import ASSISTANT, Daemon
+from tests.test_audio import write_wav
 from tests.test_cli import assistant, error
 from tests.test_microphone import TIMES, plugged  # noqa: F401
 from tests.virtual_microphone import VirtualMicrophone
@@ -390,3 +392,42 @@ def test_one_talks_with_it_through_a_microphone_and_it_does_not_hear_its_own_voi
             break
     assert (lines[::2], len(lines)) == (heard, 4), lines
     assert [r["task"] for r in daemon.call("GET", "/reminders")[1]["reminders"]] == ["buy milk"]
+
+
+class Engine:
+    """A transcriber that cannot be loaded ahead, and works all the same."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def __aenter__(self) -> "Engine":
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.asked.append("left")
+
+    async def load(self) -> None:
+        self.asked.append("load")
+        raise TranscriptionError("not yet")
+
+    async def transcribe(self, utterance: Utterance) -> Transcript:
+        self.asked.append("transcribe")
+        return Transcript("done", "fake", 0.9, 1.0)
+
+
+class Answers:
+    """A daemon that is done with everything."""
+
+    def call(self, *request: object) -> dict:
+        return {"reply": "OK.", "spoken": "OK.", "question": False, "kind": "done", "reminders": []}
+
+
+@speech.wanted
+async def test_the_engine_is_loaded_while_somebody_speaks_and_what_goes_wrong_then_ends_nothing(tmp_path, monkeypatch):
+    engine = Engine()
+    monkeypatch.setattr("assistant.stt.transcriber", lambda config: engine)
+    sound = speech.joined(speech.silence(1), speech.speak("I am done now"), speech.silence(2)) / 32768
+    wav = write_wav(tmp_path / "said.wav", [sound])
+    last = await listen_commands._converse(Config(), Answers(), wav, quiet=True, as_json=True)
+    assert last.answer["kind"] == "done"
+    assert engine.asked == ["load", "transcribe", "left"]
