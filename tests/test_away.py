@@ -56,14 +56,16 @@ def test_doctor_tells_what_is_away_and_that_something_waits(daemon):
     assert checks["kept"]["state"] == "warn" and checks["kept"]["found"].startswith("1 ")
 
 
-async def test_doctor_tells_what_is_wrong_with_a_certificate(tmp_path):
+@pytest.mark.parametrize(("order", "state"), [("remote", "fail"), ("remote,local", "warn")],
+                         ids=["nothing stands in", "the model here stands in"])
+async def test_doctor_tells_what_is_wrong_with_a_certificate(tmp_path, order, state):
     from asyncio import to_thread
 
     own = certificate(tmp_path, "own", "127.0.0.1")
     async with LyingService(Local(), own, own) as service:
-        doctor = await to_thread(assistant, "doctor", "--json", API_BASE_URL=service.url)
+        doctor = await to_thread(assistant, "doctor", "--json", API_BASE_URL=service.url, ASSISTANT_REMOTE__ORDER=order)
     [found] = [c for c in json.loads(doctor.stdout)["checks"] if c["name"] == "remote"]
-    assert found["state"] == "warn"  # the model here stands in
+    assert found["state"] == state
     assert "self-signed certificate" in found["found"] and "ca_file" in found["advice"]
 
 
