@@ -5,14 +5,21 @@ accepted is lost by that.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from time import monotonic
+from typing import TYPE_CHECKING
 
+from assistant.broker import embedded
+from assistant.chime import Chime
 from assistant.clock import SystemClock
 from assistant.config import Config
 from assistant.delivery import Delivery, DeliveryPolicy
+from assistant.echo import Echo
+from assistant.errors import StoreError
 from assistant.guard import is_loopback
-from assistant.http import Service, listening
+from assistant.hearing import Hearing
+from assistant.http import Service, listening, reply_json
 from assistant.kept import answer_kept
 from assistant.lifecycle import reload_on_signal, run, stop_on_signals
 from assistant.listen import open_socket
@@ -21,9 +28,16 @@ from assistant.pipeline import Pipeline
 from assistant.rewriters import rewriters_of
 from assistant.scheduler import Scheduler
 from assistant.store import Store
-from assistant.tts import speaker
-from assistant.voice import Speaker
+from assistant.stt import transcriber
+from assistant.stt_hints import MOST_TASKS
+from assistant.stt_lazy import LazyTranscriber
+from assistant.tts import engine_of, speaker
+from assistant.voice import Speaker, Voice
 from assistant.voice_notifier import VoiceNotifier
+from assistant.wyoming_server import agent
+
+if TYPE_CHECKING:
+    from assistant.over_mqtt import OverMqtt
 
 log = logging.getLogger(__name__)
 
@@ -42,23 +56,36 @@ async def _serve(config: Config) -> None:
     clock, tz = SystemClock(), config.when.tz
     with Store.open(config.database) as store, open_socket(config.http.host, config.http.port) as socket:
         rewriters = rewriters_of(config)
-        async with rewriters.rewriter as rewriter, speaker(config) as voice, asyncio.TaskGroup() as tasks:
+        echo = Echo(engine_of(config.tts), clock)
+        hears = LazyTranscriber(transcriber(config, lambda: recent_tasks(store)))
+        async with (
+            rewriters.rewriter as rewriter, Voice(echo) as voice, hears, embedded(config.mqtt),
+            asyncio.TaskGroup() as tasks,
+        ):  # fmt: skip
             reload_on_signal(rewriters.reload, tasks, stop)
-            delivery = Delivery(store, able(notifiers(config, voice)), clock, delivery_policy(config))
-            scheduler = Scheduler(store, clock, ring=delivery.ring)
+            mqtt = over_mqtt(config, store, lambda: {
+                "model": rewriter.name, "microphone": hearing.status().microphone, "muted": hearing.muted})
+            ways = able(notifiers(config, voice, lambda: hearing.rang())) + ([mqtt.notifier] if mqtt else [])
+            delivery = Delivery(store, ways, clock, delivery_policy(config))
+            told = [mqtt.changed] if mqtt else []
+            scheduler = Scheduler(store, clock, ring=bells(delivery.ring, *told))
             pipeline = Pipeline(
-                rewriter, store, config.when.policy, tz, clock, config.model.ask_below, scheduler.changed,
-                snooze_minutes=config.ring.snooze_minutes)
+                rewriter, store, config.when.policy, tz, clock, config.model.ask_below,
+                bells(scheduler.changed, *told), snooze_minutes=config.ring.snooze_minutes,
+                **({"may": mqtt.may} if mqtt else {}))
+            hearing = Hearing(config, pipeline, voice, echo, hears, reply_json, Chime().play)
             running = [
                 tasks.create_task(delivery.run(), name="delivery"),
                 tasks.create_task(scheduler.run(), name="scheduler"),
                 tasks.create_task(answer_kept(pipeline, rewriter.worth_trying), name="kept requests"),
                 tasks.create_task(rewriters.watch(), name="model pointer"),
+                tasks.create_task(hearing.run(), name="hearing"),
+                *(mqtt.begin(tasks, delivery, pipeline, hearing) if mqtt else ()),
             ]
-            service = Service(pipeline, rewriters)
-            async with listening(service, socket) as url:
+            service = Service(pipeline, rewriters, hearing, mqtt=mqtt and mqtt.connection)
+            async with listening(service, socket) as url, agent(config.wyoming, pipeline.handle, clock):
                 facts = {"model": rewriter.name, "zone": tz.key, "database": str(config.database),
-                         "ms": round((monotonic() - began) * 1000)}
+                         "wake": config.wake.mode, "ms": round((monotonic() - began) * 1000)}
                 log.info("ready: %s", url, extra=facts)
                 if not is_loopback(url.removeprefix("http://")):
                     log.warning("other machines may reach %s, and nobody is asked for a password", url)
@@ -68,8 +95,37 @@ async def _serve(config: Config) -> None:
     log.info("stopped")
 
 
-def notifiers(config: Config, voice: Speaker | None = None) -> list[Notifier]:
-    """Those that [notify] use names; `voice` is what the one of that name speaks by."""
+def over_mqtt(config: Config, store: Store, facts: Callable[[], dict]) -> "OverMqtt | None":
+    """What goes over MQTT, None where it is not enabled. Raises `ConfigError`."""
+    if not config.mqtt.enabled:
+        return None
+    from assistant.over_mqtt import OverMqtt  # not at the top: most do without, and start sooner
+
+    return OverMqtt(config, store, facts)
+
+
+def bells(*rings: Callable[[], None]) -> Callable[[], None]:
+    """All of them as one."""
+
+    def ring() -> None:
+        for one in rings:
+            one()
+
+    return ring
+
+
+def recent_tasks(store: Store) -> list[str]:
+    """Of the reminders ahead, those that were made last: they may be spoken of. None where they cannot be read."""
+    try:
+        return [r.task for r in store.in_state("pending", MOST_TASKS)]
+    except StoreError:
+        return []
+
+
+def notifiers(
+    config: Config, voice: Speaker | None = None, spoken: Callable[[], None] = lambda: None
+) -> list[Notifier]:
+    """Those that [notify] use names; `voice` is what the one of that name speaks by, which calls `spoken` then."""
     makers = {
         "log": LogNotifier,
         "desktop": DesktopNotifier,
@@ -80,7 +136,7 @@ def notifiers(config: Config, voice: Speaker | None = None) -> list[Notifier]:
     made = {name: makers[name]() for name in names if name != "voice"}
     if "voice" in names:
         alone = not any(name != "log" and not n.problem() for name, n in made.items())
-        made["voice"] = VoiceNotifier(voice or speaker(config), config.tts, config.when.tz, alone)
+        made["voice"] = VoiceNotifier(voice or speaker(config), config.tts, config.when.tz, alone, spoken)
     return [made[name] for name in names]
 
 

@@ -4,11 +4,13 @@ Everything that hears works on 16,000 samples a second of 16 bits, signed, littl
 which is what Silero VAD and Whisper were made for.
 """
 
+import io
 import wave
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -27,6 +29,10 @@ BLOCK_BYTES = 2 * BLOCK
 CHUNK = 65_536
 """Samples of a recording that are read at once."""
 MOST_CHANNELS = 32
+CONTAINERS = "wav,w64,aiff,au,caf,flac,ogg,mp3,aac,amr,mov,matroska,webm,asf"
+"""What FFmpeg may read, by the names of its demuxers: no playlist, which has it open other files or addresses."""
+SENT = "What was sent"
+"""The name of a recording that is no file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +79,21 @@ class Blocks:
 
 
 class WavFile:
-    """A recording, as fast as it is asked for; its first sample is heard when it is opened, by `clock`.
+    """A recording, a file or the bytes of one, as fast as it is asked for; its first sample is heard when it is opened,
+    by `clock`.
 
     WAV of 8 to 32 bits, any rate from 4 to 192 kHz and up to 32 channels (their mean is heard) is read by the standard
     library. What that does not know (FLAC, MP3, Ogg, WAV of floating point ...) is left to FFmpeg, which comes with
     faster-whisper as PyAV. Silence fills the last block. Raises `UnreadableSound`.
     """
 
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
-        self._path, self._clock = path, clock or SystemClock()
+    def __init__(self, recording: Path | bytes, clock: Clock | None = None) -> None:
+        self._recording, self._clock = recording, clock or SystemClock()
 
     async def __aenter__(self) -> Self:
         self._next = self._clock.now()
         self._blocks: list[Block] = []
-        self._pieces = _pieces(self._path)
+        self._pieces = _pieces(self._recording)
         return self
 
     async def __aexit__(
@@ -112,10 +119,10 @@ class WavFile:
         return self._blocks.pop()
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
-    """The sound of a file; every piece but the last is a number of whole blocks."""
+def _pieces(recording: Path | bytes) -> Iterator[bytes]:
+    """The sound of it; every piece but the last is a number of whole blocks."""
     rest = b""
-    for piece in _read(path):
+    for piece in _read(recording):
         pcm = rest + piece
         whole = len(pcm) - len(pcm) % BLOCK_BYTES
         rest = pcm[whole:]
@@ -125,22 +132,30 @@ def _pieces(path: Path) -> Iterator[bytes]:
         yield rest
 
 
-def _read(path: Path) -> Iterator[bytes]:
+def _read(recording: Path | bytes) -> Iterator[bytes]:
     try:
-        with wave.open(str(path), "rb") as file:
-            yield from _of_wave(path, file)
+        with wave.open(_opened(recording), "rb") as file:
+            yield from _of_wave(_name(recording), file)
     except OSError as e:
-        raise UnreadableSound(path, e.strerror or str(e)) from None
+        raise UnreadableSound(_name(recording), e.strerror or str(e)) from None
     except (wave.Error, EOFError):  # no WAV, or one that the standard library does not know
-        yield from _of_ffmpeg(path)
+        yield from _of_ffmpeg(recording)
 
 
-def _of_wave(path: Path, file: wave.Wave_read) -> Iterator[bytes]:
+def _opened(recording: Path | bytes) -> str | io.BytesIO:
+    return io.BytesIO(recording) if isinstance(recording, bytes) else str(recording)
+
+
+def _name(recording: Path | bytes) -> str:
+    return SENT if isinstance(recording, bytes) else str(recording)
+
+
+def _of_wave(name: str, file: wave.Wave_read) -> Iterator[bytes]:
     from assistant.resample import HIGHEST, LOWEST, Resampler, to_pcm
 
     channels, rate, width = file.getnchannels(), file.getframerate(), file.getsampwidth()
     if not (LOWEST <= rate <= HIGHEST and 1 <= channels <= MOST_CHANNELS and 1 <= width <= 4):
-        raise UnreadableSound(path, f"{channels} channels of {8 * width} bits, {rate} samples a second")
+        raise UnreadableSound(name, f"{channels} channels of {8 * width} bits, {rate} samples a second")
     resampler = Resampler(rate, RATE)
     while data := file.readframes(CHUNK):
         yield to_pcm(resampler.take(_mono(data, width, channels)))
@@ -161,18 +176,19 @@ def _mono(data: bytes, width: int, channels: int) -> "numpy.ndarray":
     return samples.reshape(-1, channels).mean(axis=1)
 
 
-def _of_ffmpeg(path: Path) -> Iterator[bytes]:
+def _of_ffmpeg(recording: Path | bytes) -> Iterator[bytes]:
+    name = _name(recording)
     try:
         import av
     except ImportError:
-        raise UnreadableSound(path, "it is no WAV file, and faster-whisper, which reads others, is missing") from None
+        raise UnreadableSound(name, "it is no WAV file, and faster-whisper, which reads others, is missing") from None
     try:
-        with av.open(str(path)) as container:
+        with av.open(_opened(recording), options={"format_whitelist": CONTAINERS}) as container:
             if not container.streams.audio:
-                raise UnreadableSound(path, "there is no sound in it")
+                raise UnreadableSound(name, "there is no sound in it")
             resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
-            for frame in (*container.decode(audio=0), None):
+            for frame in chain(container.decode(audio=0), (None,)):
                 for piece in resampler.resample(frame):
                     yield piece.to_ndarray().astype("<i2").tobytes()
     except av.FFmpegError as e:
-        raise UnreadableSound(path, e.strerror or type(e).__name__) from None
+        raise UnreadableSound(name, e.strerror or type(e).__name__) from None

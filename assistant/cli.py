@@ -10,9 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from assistant.calendar_commands import calendar
 from assistant.correction_commands import corrections
 from assistant.device_commands import devices
 from assistant.errors import AssistantError
+from assistant.hearing_commands import hearing, hush, mute, unmute
 from assistant.key_commands import keys
 from assistant.listen_commands import Audio, hear, listen
 from assistant.model_commands import models
@@ -31,8 +33,11 @@ app = typer.Typer(
 app.add_typer(models, name="models")
 app.add_typer(corrections, name="corrections")
 app.add_typer(keys, name="keys")
+app.add_typer(calendar, name="calendar")
 app.command()(devices)
 app.command()(listen)
+for command in (hearing, mute, unmute, hush):
+    app.command()(command)
 app.command()(transcribe)
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before acting on a match by words.")]
 Which = Annotated[list[str], typer.Argument(metavar="ID|WORDS...", help="A number of `assistant list`, or words.")]
@@ -65,16 +70,20 @@ def run(
     data: DataFolder = None,
     host: Host = None,
     port: Port = None,
+    wake: Annotated[
+        str | None, typer.Option("--wake", metavar="MODE", help="When it listens by itself: push, word or always.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the log as JSON.")] = False,
 ) -> None:
     """Run the assistant until it is told to stop (Ctrl-C, SIGTERM).
 
     \b
     Example: assistant run --data ~/reminders --port 8765
+             assistant run --wake word
     """
     from assistant.app import run_forever
 
-    raise typer.Exit(run_forever(settings(config, host, port, data), json_log=as_json))
+    raise typer.Exit(run_forever(settings(config, host, port, data, wake=wake), json_log=as_json))
 
 
 @app.command()

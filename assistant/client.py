@@ -2,6 +2,8 @@
 
 import http.client
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -27,6 +29,12 @@ def is_number(words: str) -> bool:
     return words.isascii() and words.isdecimal()
 
 
+def _unless_error(answer: dict) -> dict:
+    if error := answer.get("error"):
+        raise Answered(error["code"], error["message"])
+    return answer
+
+
 @dataclass(frozen=True)
 class Daemon:
     """The daemon at an address."""
@@ -38,6 +46,20 @@ class Daemon:
 
     def call(self, method: str, path: str, body: dict | None = None, query: dict | None = None) -> dict:
         """The JSON that the daemon answers. Raises `NoDaemon`, or `Answered` with the daemon's own error."""
+        with self._answer(method, path, body, query) as answer:
+            return json.loads(answer.read())
+
+    def lines(self, method: str, path: str, body: dict | None = None) -> Iterator[dict]:
+        """The JSON of each line that the daemon answers, as it comes. Raises as `call` does, at any line."""
+        with self._answer(method, path, body) as answer:
+            for line in answer:
+                if line.strip():
+                    yield _unless_error(json.loads(line))
+
+    @contextmanager
+    def _answer(
+        self, method: str, path: str, body: dict | None, query: dict | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
         address = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         given = {k: v for k, v in (query or {}).items() if v is not None}
@@ -49,15 +71,17 @@ class Daemon:
                 headers={"Content-Type": "application/json", "Host": f"localhost:{self.port}"},
             )
             response = connection.getresponse()
-            status, answer = response.status, json.loads(response.read())
-            if status >= 400:
-                raise Answered(answer["error"]["code"], answer["error"]["message"])
-            return answer
+            if response.status >= 400:
+                _unless_error(json.loads(response.read()))
+                raise ValueError
+            yield response
         except TimeoutError:
             raise NotRunning(f"The assistant at {address} did not answer within {self.timeout:.0f} seconds.") from None
         except OSError:
             raise NoDaemon(address) from None
-        except (http.client.HTTPException, ValueError, KeyError, TypeError):
+        except http.client.IncompleteRead:
+            raise NotRunning(f"The assistant at {address} stopped before it had answered: try again.") from None
+        except (http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
             raise NotRunning(f"Something other than the assistant answers at {address}: set [http] port.") from None
         finally:
             connection.close()

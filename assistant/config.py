@@ -11,13 +11,30 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource, SettingsConfigDict
 
 from assistant.errors import ConfigError
-from assistant.sections import Audio, Data, Http, Log, Model, Notify, Remote, Ring, Serve, Stt, Tts, When
+from assistant.sections import (
+    Audio,
+    Calendar,
+    Data,
+    Http,
+    Log,
+    Model,
+    Mqtt,
+    Notify,
+    Remote,
+    Ring,
+    Serve,
+    Stt,
+    Tts,
+    Wake,
+    When,
+    Wyoming,
+)
 
 APP = "reminder-assistant"
 """The name of the user's configuration and data folders."""
@@ -41,8 +58,12 @@ class Config(BaseSettings):
     serve: Serve = Serve()
     remote: Remote = Remote()
     audio: Audio = Audio()
+    wake: Wake = Wake()
     stt: Stt = Stt()
     tts: Tts = Tts()
+    mqtt: Mqtt = Mqtt()
+    wyoming: Wyoming = Wyoming()
+    calendar: Calendar = Calendar()
     data: Data = Data()
     ring: Ring = Ring()
     notify: Notify = Notify()
@@ -170,18 +191,24 @@ def _explain(error: ValidationError) -> str:
     place: type[BaseModel] | None = Config
     where = [str(part) for part in first["loc"] if not isinstance(part, int)]
     for part in where[:-1]:
-        place = place.model_fields[part].annotation
+        place = _kind_of(place, part)
     name, key = ".".join(where), where[-1]
     if first["type"] == "extra_forbidden":
         return f"{name} is not a setting: {_one_of(key, [*place.model_fields], 'a key here', name.removesuffix(key))}."
-    field = place.model_fields[key]
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+    kind = _kind_of(place, key)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
         if first["type"] == "value_error":
             return f"{name}: {first['ctx']['error']}."
-        return f"{name} is a section: it takes {', '.join(field.annotation.model_fields)}."
+        return f"{name} is a section: it takes {', '.join(kind.model_fields)}."
+    field = place.model_fields[key]
     if key == "zone":
         return f"{name}: {first['ctx']['error']}"
     choices = get_args(field.annotation)
     hint = get_close_matches(str(first["input"]), [c for c in choices if isinstance(c, str)], 1)
     guess = f", did you mean {hint[0]}?" if hint else "."
     return f"{name} cannot be {str(first['input'])[:60]!r}{guess} It must be {field.description}."
+
+
+def _kind_of(place: type, key: str) -> type:
+    """Of what sort the value of a key is; under a section of tables with names of the person's own, such a table."""
+    return get_args(place)[1] if get_origin(place) is dict else place.model_fields[key].annotation

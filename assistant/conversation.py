@@ -17,7 +17,7 @@ from assistant.clock import Clock
 from assistant.corrections import Corrections, Why, merged, other_days, retimed
 from assistant.dates import Here
 from assistant.dialogue import Confirm, Dialogue, Question, To, When, Which, missing
-from assistant.errors import BadRequest, BadWhen, ModelError, NotFound, PastTime
+from assistant.errors import BadRequest, BadWhen, ModelError, NotFound, PastTime, Refused
 from assistant.hindsight import JUST_NOW, Heard, Hindsight
 from assistant.meant import corrected_time, counted
 from assistant.messages import Entry, Reminder, Reply, Target, Understanding
@@ -59,6 +59,44 @@ class Conversation:
                 return self._settler.reply(turn, replies.CANNOT_THINK, None, question=question)
         return await self._put_right(turn) or self._act(turn, await turn.mean(turn.request.text))
 
+    # What was overheard
+
+    async def awaits(self, turn: Turn) -> bool:
+        """Whether a text answers the open question, or puts right what was just set. It does neither yet, so that
+        nobody else's small talk uses the question up. Raises `ModelError`."""
+        text, now = turn.request.text, self.clock.now()
+        question = self._dialogue.pending(turn.request.channel, now)
+        if question is None:
+            id = self.hindsight.just_made(turn.request.channel)
+            return bool(id and corrected_time(text, self.store.reminder(id).task))
+        if is_no(text):
+            return True
+        match question:
+            case When(entries=(first, *_)):
+                return await self._says_time(turn, first.task)
+            case To(understanding=asked, meant=meant):
+                return await self._says_time(turn, replies.tasks(meant), asked.kind == "move")
+            case Confirm(understanding=asked):
+                return is_yes(text) or bool(corrected_time(text, asked.entries[0].task or ""))
+            case Which(offered=offered, every=every):
+                if is_all(text) or is_yes(text):
+                    return True
+                return not every and pick(text, offered, now.astimezone(self.tz)) is not None
+
+    async def _says_time(self, turn: Turn, task: str | None, shift: bool = False) -> bool:
+        answered, u = await hear_time(turn.request.text, task, turn.mean, turn.read, shift)
+        return answered and u.sure
+
+    def concerns(self, turn: Turn, u: Understanding) -> bool:
+        """Whether there is what a change may be about: something that rings, or that its words name."""
+        if u.kind not in ("cancel", "done", "snooze", "move"):
+            return True
+        target = u.target or Target(None, "", None)
+        rung = self.store.latest_rung(self.clock.now() - RUNG_SINCE)
+        if u.kind in ("done", "snooze") and is_bare(target):
+            return rung is not None
+        return bool(self._find(turn, target, rung).found)
+
     async def _put_right(self, turn: Turn) -> Reply | None:
         """Correct the time of what was just set: "no, I meant six"; None if that is not what is said."""
         text, id = turn.request.text, None if turn.resumed else self.hindsight.just_made(turn.request.channel)
@@ -84,6 +122,11 @@ class Conversation:
     # A new request
 
     def _act(self, turn: Turn, u: Understanding) -> Reply:
+        kind = "create" if u.kind in ("needs_time", "confirm") else u.kind
+        if turn.may is not None and kind not in (*turn.may, "other"):
+            raise Refused(f'Nobody may "{kind}" from here: ask in another way, or allow it in the settings.')
+        if turn.resumed and (u.error or not u.sure) and turn.request.channel in self._listening:
+            return self._settler.forget(turn)
         match u.kind:
             case "create" | "needs_time":
                 return self._create(turn, u, u.entries)
@@ -93,7 +136,7 @@ class Conversation:
                 return self._list(turn, u)
             case "cancel" | "done" | "snooze" | "move":
                 return self._change(turn, u)
-        if turn.resumed and (u.error or not u.sure) and turn.request.channel not in self._listening:
+        if turn.resumed and (u.error or not u.sure):
             return self._settler.ring_words(turn, u)
         return self._settler.reply(turn, replies.UNREADABLE if u.error else replies.OTHER, u)
 

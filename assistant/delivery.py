@@ -6,18 +6,21 @@ again as configured, and then counts as missed.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from logging import getLogger
 from random import Random
 
 from assistant.clock import Clock
+from assistant.copies import Copies
 from assistant.database import Complaint
-from assistant.errors import DeliveryError, StoreError
+from assistant.errors import Away, DeliveryError, StoreError
+from assistant.insistence import FOR_NOBODY, Insistence, first_rings
 from assistant.messages import Delivery as Ring
 from assistant.notifiers import Notice, Notifier
 from assistant.outbox import Outbox, Outcome
+from assistant.quiet import KEEPS_ON, QuietHours
 from assistant.store import Store
 
 POLL = 5.0
@@ -26,6 +29,9 @@ FOLD = 1000
 """Deliveries in one notice at the most."""
 LINES = 20
 """Lines of a notice's text at the most."""
+
+UNSURE = timedelta(seconds=15)
+"""So long what a service on the network may have rung waits until it was asked; then it rings here."""
 
 log = getLogger(__name__)
 
@@ -48,6 +54,10 @@ class DeliveryPolicy:
     """What one notifier may take for one notice."""
     late_after: timedelta = timedelta(seconds=60)
     """What rings later than this after its time says so."""
+    channels: Mapping[str, Insistence] = field(default_factory=dict)
+    """How often what was asked for on some channels is repeated instead (`insistence.insistence_of`)."""
+    escalate: tuple[tuple[str, ...], ...] = ()
+    """Steps of notifiers, the n-th of which joins at the n-th ring; empty: all ring from the first on."""
 
     def pause(self, tries: int, random: Random) -> timedelta:
         """Before the next try, after so many that failed; between half and all of the doubled pause."""
@@ -75,17 +85,25 @@ class Delivery:
         clock: Clock,
         policy: DeliveryPolicy = DeliveryPolicy(),  # noqa: B008 - it is frozen
         random: Random | None = None,
+        quiet: QuietHours | None = None,
     ) -> None:
+        self._copies, self._quiet = Copies(store.db), quiet
         self._outbox, self._clock, self._policy, self._random = Outbox(store.db), clock, policy, random or Random()
         self._names = [notifier.name for notifier in notifiers]
         if not self._names or len(set(self._names)) < len(self._names):
             raise ValueError(f"notifiers need names that differ, not {self._names}")
+        self._first = first_rings(policy.escalate, self._names)
         self._workers = [_Worker(n, Complaint(log, f"see what is due for {n.name}")) for n in notifiers]
         self._repeat = asyncio.Event()
 
     def ring(self) -> None:
         """The doorbell: there may be something to ring."""
         self._repeat.set()
+        self._wake()
+
+    def retry(self, name: str) -> None:
+        """The notifier of that name can deliver again: what it still tries, it tries now. Raises `StoreError`."""
+        self._outbox.try_now(name, self._clock.now())
         self._wake()
 
     def _wake(self) -> None:
@@ -117,37 +135,64 @@ class Delivery:
         self._pay(worker)
         owed = {(o.delivery_id, o.ring) for o in worker.owed}
         now = self._clock.now()
-        due = [d for d in self._outbox.to_ring(name, now, policy.longest_retry, FOLD) if (d.id, d.ring) not in owed]
+        owed |= self._rung_elsewhere(worker, now)
+        due = self._outbox.to_ring(name, now, policy.longest_retry, FOLD, self._first[name])
+        due = [d for d in due if (d.id, d.ring) not in owed]
         if not due:
             return POLL if owed else self._until(self._outbox.next_try(name))
+        quiet = self._quiet is not None and self._quiet.hold(now, self._names)
+        if quiet and any(d.even_at_night for d in due):  # those first, and then the others without a sound
+            due, quiet = [d for d in due if d.even_at_night], False
         tries = {d.id: self._outbox.tries(name, d) + 1 for d in due}
-        error = await self._notify(worker.notifier, Notice(tuple(due), text(due, now, policy.late_after), now))
+        error = None
+        if not quiet or name in KEEPS_ON:
+            notice = Notice(tuple(due), text(due, now, policy.late_after), now, quiet)
+            error = await self._notify(worker.notifier, notice)
         now = self._clock.now()
-        again = None
+        again, over, said = None, set(), None if error is None else str(error)
         if error is not None:
-            over = [id for id, n in tries.items() if n >= policy.tries]
+            away = isinstance(error, Away)  # that was told already, and is nothing to give up for
+            over = set() if away else {id for id, n in tries.items() if n >= policy.tries}
             again = now + policy.pause(min(tries.values()), self._random)
-            log.log(30 + 10 * bool(over), "a notifier failed", extra={
-                "notifier": name, "error": error, "deliveries": list(tries), "given_up": over,
+            log.log(10 if away else 30 + 10 * bool(over), "a notifier failed", extra={
+                "notifier": name, "error": said, "deliveries": list(tries), "given_up": sorted(over),
             })
-        worker.owed += [
-            Outcome(d.id, d.ring, name, error, now, again if tries[d.id] < policy.tries else None) for d in due
-        ]
+        worker.owed += [Outcome(d.id, d.ring, name, said, now, None if d.id in over else again) for d in due]
         self._pay(worker)
         return 0.0
 
-    async def _notify(self, notifier: Notifier, notice: Notice) -> str | None:
+    def _rung_elsewhere(self, worker: _Worker, now: datetime) -> set[tuple[int, int]]:
+        """Record what a service on the network has rung meanwhile, as this machine slept: that was the ring. What is
+        for nobody, the log, tells of it all the same. The ids and rings that this notifier leaves alone."""
+        rung = self._copies.rung(now)
+        for r in rung:
+            done = self._copies.succeeded(r.delivery_id, r.ring) | FOR_NOBODY
+            outcomes = [Outcome(r.delivery_id, r.ring, n, None, r.copy.rings_at) for n in self._names if n not in done]
+            try:
+                self._record(outcomes)
+                self._copies.change(r.copy, "rang")
+            except StoreError as fault:
+                worker.complaint.say(fault)
+        if worker.notifier.name in FOR_NOBODY:
+            return set()
+        return {(r.delivery_id, r.ring) for r in rung} | self._copies.unsure(now, UNSURE)
+
+    def _record(self, outcomes: Sequence[Outcome]) -> None:
+        self._outbox.record(outcomes, self._policy.repeat_after, self._policy.channels)
+        self._repeat.set()
+
+    async def _notify(self, notifier: Notifier, notice: Notice) -> DeliveryError | None:
         """What went wrong, None if nothing did. A bug in one notifier must not keep the others from ringing."""
         try:
             async with asyncio.timeout(self._policy.timeout.total_seconds()) as limit:
                 await notifier.notify(notice)
         except DeliveryError as e:
-            return str(e)
+            return e
         except Exception as e:
             if isinstance(e, TimeoutError) and limit.expired():
-                return f"it took more than {self._policy.timeout.total_seconds():g} seconds"
+                return DeliveryError(f"it took more than {self._policy.timeout.total_seconds():g} seconds")
             log.exception("a notifier has a bug", extra={"notifier": notifier.name})
-            return f"{type(e).__name__}: {e}"
+            return DeliveryError(f"{type(e).__name__}: {e}")
         return None
 
     def _pay(self, worker: _Worker) -> None:
@@ -155,12 +200,11 @@ class Delivery:
         if not worker.owed:
             return
         try:
-            self._outbox.record(worker.owed, self._policy.repeat_after)
+            self._record(worker.owed)
         except StoreError as fault:
             worker.complaint.say(fault)
             return
         worker.owed = []
-        self._repeat.set()
 
     async def _insist(self) -> None:
         complaint = Complaint(log, "repeat what was not acknowledged")
@@ -168,7 +212,8 @@ class Delivery:
             self._repeat.clear()
             try:
                 again, missed = self._outbox.insist(
-                    self._names, self._clock.now(), self._policy.repeat_after, self._policy.repeats
+                    self._names, self._clock.now(), self._policy.repeat_after, self._policy.repeats,
+                    self._policy.channels, self._first,
                 )
                 wait = self._until(self._outbox.next_ring())
                 complaint.over()

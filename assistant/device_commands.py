@@ -3,11 +3,15 @@
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assistant.hearing_commands import sentence
 from assistant.options import ConfigFile, Json, print_json, print_table, settings
+
+if TYPE_CHECKING:
+    from assistant.config import Config
 
 TEST_SECONDS = 3
 QUIET = -60.0
@@ -28,16 +32,28 @@ def devices(
              assistant devices --test
              assistant devices --test headset
     """
-    chosen = settings(config).audio.microphone
+    found = settings(config)
+    chosen = found.audio.microphone
     if test:
         _test(chosen if name is None else name, as_json)
     elif name is not None:
         raise typer.BadParameter("a name is for --test")
     else:
-        _list(chosen, as_json)
+        _list(chosen, _running(found), as_json)
 
 
-def _list(chosen: str, as_json: bool) -> None:
+def _running(found: "Config") -> dict | None:
+    """What the running assistant says of its own microphone; None if there is none."""
+    from assistant.client import Answered, Daemon
+    from assistant.errors import NotRunning
+
+    try:
+        return Daemon(found.http.host, found.http.port, timeout=2).call("GET", "/hearing")
+    except (NotRunning, Answered):
+        return None
+
+
+def _list(chosen: str, running: dict | None, as_json: bool) -> None:
     from assistant.capture import choose
     from assistant.capture import devices as all_devices
     from assistant.errors import NoMicrophone
@@ -49,7 +65,7 @@ def _list(chosen: str, as_json: bool) -> None:
         used, problem = None, e
     if as_json:
         rows = [asdict(d) | {"used": d.index == used} for d in found]
-        print_json({"devices": rows})
+        print_json({"devices": rows, "hearing": running})
         return
     for head, channels, default in (
         ("microphone", "inputs", "default_input"), ("loudspeaker", "outputs", "default_output"),
@@ -61,6 +77,8 @@ def _list(chosen: str, as_json: bool) -> None:
         ]  # fmt: skip
         if rows:
             print_table((head, "by", "rate", "channels", "", ""), rows)
+    if running:
+        print(f"The assistant runs. {sentence(running)}")
     if used is None:
         print(problem, file=sys.stderr)
 

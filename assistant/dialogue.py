@@ -64,6 +64,11 @@ class Dialogue:
         self._open = {c: o for c, o in self._open.items() if o[1] > now}  # what nobody answered
         self._open[channel] = question, now + PATIENCE
 
+    def pending(self, channel: str, now: datetime) -> Question | None:
+        """The open question, which stays open; None if there is none or it is too old."""
+        question, until = self._open.get(channel, (None, now))
+        return question if until > now else None
+
     def take(self, channel: str, now: datetime) -> Question | None:
         """The open question, which is then closed; None if there is none or it is too old."""
         question, until = self._open.pop(channel, (None, now))

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Literal
 
 from assistant.config import Config
-from assistant.errors import AssistantError, NotRunning, RemoteError, Unreadable
+from assistant.errors import AssistantError, NotRunning, NoWakeWord, NtfyError, RemoteError, Unreadable
 
 MUCH_DISK, LITTLE_DISK = 500 * 2**20, 50 * 2**20
 """Bytes; below the first a warning, below the second a failure."""
@@ -31,7 +31,9 @@ class Finding:
 
 def examine(config: Config) -> list[Finding]:
     """Every check, each on its own, so that one failure hides no other."""
-    checks = (model, remote, database, zone, notify, microphone, voice, disk, daemon)
+    checks = (
+        model, remote, database, zone, notify, ntfy, microphone, wake, hearing, voice, mqtt, calendar, disk, daemon,
+    )  # fmt: skip
     return [finding for check in checks for finding in _run(check, config)]
 
 
@@ -124,6 +126,31 @@ def notify(config: Config) -> Iterator[Finding]:
             yield Finding("ok", f"notify {notifier.name}", "can ring")
 
 
+def ntfy(config: Config) -> Iterator[Finding]:
+    """The ntfy server lets us in, and can take back what it is handed ahead of time. Nothing rings by it."""
+    import asyncio
+
+    from assistant.ntfy import Ntfy
+
+    settings = config.notify.ntfy
+    if "ntfy" not in config.notify.use:
+        return
+    try:
+        withdraws = asyncio.run(Ntfy(settings).withdraws())
+    except NtfyError as e:
+        found, _, advice = str(e).rstrip(".").rpartition(": ")
+        yield Finding("warn", "ntfy", found, advice)
+        return
+    if settings.ahead_hours and not withdraws:
+        advice = "update the server to ntfy 2.16, or set [notify.ntfy] ahead_hours = 0"
+        found = f"{settings.url} cannot take messages back: nothing rings while this machine sleeps"
+        yield Finding("warn", "ntfy", found, advice)
+    else:
+        ahead = f", {settings.ahead_hours:g} hours are handed over ahead" if settings.ahead_hours else ""
+        buttons = "" if settings.callback_url else ", without buttons (callback_url is empty)"
+        yield Finding("ok", "ntfy", f"{settings.url} takes messages{ahead}{buttons}")
+
+
 def microphone(config: Config) -> Iterator[Finding]:
     """Sound arrives from the microphone; muted, forbidden and missing are told apart as far as the system tells."""
     import asyncio
@@ -155,6 +182,38 @@ def microphone(config: Config) -> Iterator[Finding]:
         yield Finding("ok", "microphone", f"{device}: sound arrives, {loudest:.0f} dB at the loudest")
 
 
+def wake(config: Config) -> Iterator[Finding]:
+    """The detector of the wake word is installed and loads, where it is wanted."""
+    from assistant.wake import wake_word
+
+    if config.wake.mode != "word":
+        return
+    try:
+        yield Finding("ok", "wake word", f'it listens for "{wake_word(config.wake.word).name}"')
+    except NoWakeWord as e:
+        found, _, advice = str(e).rstrip(".").rpartition(": ")
+        yield Finding("fail", "wake word", found, advice)
+
+
+def hearing(config: Config) -> Iterator[Finding]:
+    """How the assistant hears, and what the running one says of its own microphone."""
+    from assistant.client import Answered, Daemon
+    from assistant.hearing_commands import DEAF, sentence
+
+    try:
+        now = Daemon(config.http.host, config.http.port, timeout=5).call("GET", "/hearing")
+    except (NotRunning, Answered):
+        yield Finding("ok", "hearing", f'[wake] mode is "{config.wake.mode}", [stt] engine "{config.stt.engine}"')
+        return
+    found = f"{sentence(now)} What is said is written down by {now['engine']}"
+    if now["muted"]:
+        yield Finding("warn", "hearing", found, "assistant unmute")
+    elif now["microphone"] in DEAF:
+        yield Finding("warn", "hearing", found, "see microphone above; run assistant devices --test")
+    else:
+        yield Finding("ok", "hearing", found)
+
+
 def voice(config: Config) -> Iterator[Finding]:
     """Something can speak; whether it is heard is for the person to say."""
     from assistant.tts import speaker
@@ -166,6 +225,66 @@ def voice(config: Config) -> Iterator[Finding]:
         yield Finding("warn", "voice", "cannot speak", problem)
     else:
         yield Finding("ok", "voice", f"{mouth.name} can speak")
+
+
+def mqtt(config: Config) -> Iterator[Finding]:
+    """The broker lets the assistant in, where there is to be one."""
+    import asyncio
+
+    from assistant.errors import Away
+
+    if not config.mqtt.enabled:
+        return
+    from assistant.mqtt import try_out
+
+    try:
+        yield Finding("ok", "mqtt", asyncio.run(try_out(config.mqtt)))
+    except Away as e:
+        found, _, advice = str(e).rstrip(".").rpartition(": ")
+        yield Finding("fail", "mqtt", found, advice)
+
+
+def calendar(config: Config) -> Iterator[Finding]:
+    """The owner's calendar is kept equal, or at least could be."""
+    import asyncio
+    from urllib.parse import urlsplit
+
+    from assistant.caldav import calendar_server
+    from assistant.calendar_commands import sentence
+    from assistant.client import Answered, Daemon
+    from assistant.errors import CalendarError
+    from assistant.guard import is_loopback
+
+    c = config.calendar
+    if not c.url:
+        return
+
+    async def reach() -> None:
+        async with calendar_server(c.url, c.user, c.password, c.ca_file) as server:
+            await server.reach()
+
+    parts = urlsplit(c.url)
+    if parts.scheme == "http" and c.password and not is_loopback(parts.netloc):
+        yield Finding("warn", "calendar", f"the password goes to {parts.hostname} for all to read",
+                      "begin [calendar] url with https://")
+    try:
+        now = Daemon(config.http.host, config.http.port, timeout=5).call("GET", "/calendar")["caldav"]
+    except (NotRunning, Answered):
+        now = None
+    if now and now["state"] == "well":
+        yield Finding("ok", "calendar", sentence(now))
+        return
+    try:
+        asyncio.run(reach())
+    except CalendarError as e:
+        found, _, advice = str(e).rstrip(".").rpartition(": ")
+        yield Finding("warn", "calendar", found, advice)
+    else:
+        if now and now["state"] == "failing":
+            found, _, advice = now["said"].rstrip(".").rpartition(": ")
+            yield Finding("warn", "calendar", found, advice)
+        else:
+            yield Finding("ok", "calendar", f"a server answers at {c.url}")
 
 
 def disk(config: Config) -> Iterator[Finding]:

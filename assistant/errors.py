@@ -3,11 +3,13 @@
     AssistantError
     |- BadRequest            what was said or sent cannot be taken (400 / exit 2)
     |  |- TextTooLong, BlankText, Unreadable (422), Unteachable (422)
-    |  |- BadInstant, BadZone, PastTime (422), TooLarge (413), TooSlow (408)
+    |  |- BadInstant, BadZone, PastTime (422), TooLarge (413), TooSlow (408), BadEvent
+    |  |- TooMuchSound, NothingHeard (422)
     |- Refused               not for this caller (403)
     |- NoKey                 no key, or one that is not known (401)
     |- TooManyRequests       more than this key, or this address, may (429)
     |- AddressTaken          it cannot listen there (exit 1)
+    |- NotInstalled          a package that only some need (exit 1)
     |- NotFound              no such reminder (404 / exit 1)
     |- BadWhen               not a sentence of the When language (422 / exit 2)
     |- ConfigError           config.toml, environment or .env (exit 2)
@@ -22,8 +24,10 @@
     |  |- BadPointer         which model is in use cannot be read or written
     |- AudioError            sound cannot be had or made (exit 1)
     |  |- NoMicrophone         ... and below it NoPortAudio
-    |  |- SilentMicrophone, UnreadableSound (400 / exit 2)
+    |  |- SilentMicrophone, UnreadableSound (415 / exit 2)
+    |  |- Muted              the microphone is muted (409)
     |  |- SpeakerError       nothing can be said aloud
+    |  |- NoWakeWord         it is not installed, not known, or its model is broken
     |- TranscriptionError    the engine that turns speech into text (503 / exit 3)
     |  |- NoTranscriber      it is not installed, or its model cannot be had
     |  |- TranscriberBusy, TranscriptionTimeout
@@ -32,6 +36,10 @@
     |  |- AlreadyRunning     another daemon uses it
     |- NotRunning            no daemon answers (exit 5)
     |- DeliveryError         one notifier could not deliver (never ends the daemon)
+    |  |- Away               ... for now: it is tried until it can
+    |  |- NtfyError          the ntfy server: away, refusing, or overrun
+    |- CalendarError         the owner's calendar cannot be spoken to (503; never ends the daemon)
+    |  |- CalendarAway, CalendarRefused, BadCalendarObject (502)
 
 An `AssistantError` concerns one item and is caught in one place (HTTP middleware, CLI wrapper, delivery task).
 Anything else is a bug and ends the process, so that its supervisor starts it afresh.
@@ -117,6 +125,29 @@ class TooSlow(BadRequest):
     code, status = "too_slow", 408
 
 
+class TooMuchSound(BadRequest):
+    code, status = "too_much_sound", 422
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"A recording may last {limit} seconds: say one thing, in fewer words.")
+
+
+class NothingHeard(BadRequest):
+    code, status = "nothing_heard", 422
+
+    def __init__(self) -> None:
+        super().__init__("No words could be heard in this recording: say it again, nearer to the microphone.")
+
+
+class BadEvent(BadRequest):
+    code = "bad_event"
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+        super().__init__(f"This is no event of the Wyoming protocol ({detail}): check what sends it.")
+
+
 class Refused(AssistantError):
     code, status = "refused", 403
 
@@ -138,6 +169,10 @@ class TooManyRequests(AssistantError):
 
 class AddressTaken(AssistantError):
     code = "address_taken"
+
+
+class NotInstalled(AssistantError):
+    code = "not_installed"
 
 
 class NotFound(AssistantError):
@@ -384,8 +419,15 @@ class SilentMicrophone(AudioError):
         )
 
 
+class Muted(AudioError):
+    code, status = "muted", 409
+
+    def __init__(self) -> None:
+        super().__init__("The microphone is muted: unmute it with `assistant unmute`, then say it.")
+
+
 class UnreadableSound(AudioError):
-    code, status, exit_status = "unreadable_sound", 400, 2
+    code, status, exit_status = "unreadable_sound", 415, 2
 
     def __init__(self, name: object, detail: str) -> None:
         self.name, self.detail = name, detail
@@ -394,6 +436,10 @@ class UnreadableSound(AudioError):
 
 class SpeakerError(AudioError):
     code, status = "speaker", 503
+
+
+class NoWakeWord(AudioError):
+    code, status = "no_wake_word", 503
 
 
 class TranscriptionError(AssistantError):
@@ -501,3 +547,45 @@ class NotRunning(AssistantError):
 
 class DeliveryError(AssistantError):
     code = "delivery"
+
+
+class Away(DeliveryError):
+    """Whoever would take it is away, which says nothing against it: it is tried again until there is somebody."""
+
+    code, status = "away", 503
+
+
+class NtfyError(DeliveryError):
+    """`found` is the HTTP status, None where there was no answer."""
+
+    code, status = "ntfy", 502
+
+    def __init__(self, url: str, detail: str, advice: str, found: int | None = None, undone: bool = False) -> None:
+        self.url, self.detail, self.found = url, detail, found
+        self.undone = undone or (found is not None and found < 500)
+        """It has certainly done nothing of what it was asked."""
+        super().__init__(f"The ntfy server {url} {detail}: {advice}.")
+
+
+class CalendarError(AssistantError):
+    code, status = "calendar", 503
+
+
+class CalendarAway(CalendarError):
+    """It does not answer, or answers that it cannot now."""
+
+    code = "calendar_away"
+
+
+class CalendarRefused(CalendarError):
+    """It answers, and does not let us: a person has to do something."""
+
+    code = "calendar_refused"
+
+
+class BadCalendarObject(CalendarError):
+    code, status = "bad_calendar_object", 502
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(f"An object of the calendar is left alone, as {why}: change it there.")

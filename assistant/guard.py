@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import traceback
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
@@ -118,22 +119,38 @@ def error_answer(status: int, code: str, message: str) -> web.Response:
     return answer
 
 
+async def read_bytes(request: web.Request, most: int, seconds: float) -> bytes:
+    """The body of a request, of `most` bytes and within so many seconds. Raises `TooLarge`, `TooSlow`, `BadRequest`."""
+    try:
+        if (request.content_length or 0) > most:  # told before it is sent
+            raise TooLarge(f"A request may have {most} bytes at most.")
+        async with asyncio.timeout(seconds):
+            return await request.clone(client_max_size=most).read()
+    except TimeoutError:
+        raise TooSlow(f"The request took longer than {seconds} seconds to arrive: send it again.") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise TooLarge(f"A request may have {most} bytes at most.") from None
+    except web.RequestPayloadError:
+        raise BadRequest("The body is broken, or not encoded as its headers say: send plain JSON.") from None
+
+
+def request_names(request: web.Request, channel: str | None, id: str | None = None) -> tuple[str, str]:
+    """The id of what a person said, made up where there is none, and its channel. Raises `BadRequest`."""
+    id, channel = id or request.headers.get("X-Request-Id") or str(uuid.uuid4()), "http" if channel is None else channel
+    for name, value in (("id", id), ("channel", channel)):
+        if not (0 < len(value) <= 100 and value.isprintable()):
+            raise BadRequest(f'"{name}" must have 1 to 100 printable characters.')
+    return id, channel
+
+
 async def read_body(
     request: web.Request, *, required: Kinds, optional: Kinds, one_of: Kinds = MappingProxyType({})
 ) -> dict:
     """The JSON object of a request, its keys and types checked; of `one_of` there must be exactly one key.
 
-    A type is `str`, `int` or `list[str]`. Raises `BadRequest` with what is wrong.
+    A type is `str`, `int`, `bool` or `list[str]`. Raises `BadRequest` with what is wrong.
     """
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            raw = await request.read()
-    except TimeoutError:
-        raise TooSlow(f"The request took longer than {BODY_SECONDS} seconds to arrive: send it again.") from None
-    except web.HTTPRequestEntityTooLarge:
-        raise TooLarge(f"A request may have {request.client_max_size} bytes at most.") from None
-    except web.RequestPayloadError:
-        raise BadRequest("The body is broken, or not encoded as its headers say: send plain JSON.") from None
+    raw = await read_bytes(request, request.client_max_size, BODY_SECONDS)
     try:
         body = json.loads(raw) if raw or required else {}
     except (ValueError, RecursionError):
@@ -159,13 +176,13 @@ async def read_body(
     return body
 
 
-_TYPES = {str: "a string", int: "a whole number", list[str]: "a list of strings"}
+_TYPES = {str: "a string", int: "a whole number", bool: "true or false", list[str]: "a list of strings"}
 
 
 def _is_a(value: object, kind: type) -> bool:
     if kind == list[str]:
         return isinstance(value, list) and all(isinstance(v, str) for v in value)
-    return isinstance(value, kind) and not isinstance(value, bool)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def _whole(text: str) -> str:

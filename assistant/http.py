@@ -1,6 +1,7 @@
 """The interface for other programs on this machine: JSON over HTTP.
 
     POST   /requests {"text", "channel"?, "id"?}      what a person said -> the answer, and what was made of it
+                                                      ... or a recording of it (`http_hearing.py`)
     GET    /reminders ?state= ?limit=                 GET /reminders/{id}
     POST   /reminders/{id}/done | /snooze {"minutes" | "when"}? | /move {"when"}
     DELETE /reminders/{id}
@@ -10,17 +11,17 @@
 
 A request that arrives twice with one `id` (or `X-Request-Id`) is taken once and answered twice. An error is
 `{"error": {"code", "message"}}`. What is let in, and from where, is in `guard.py`; corrections are in
-`http_corrections.py`.
+`http_corrections.py`, hearing and its voice in `http_hearing.py`.
 """
 
 import re
 import socket
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import datetime
 from time import monotonic
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
@@ -28,8 +29,9 @@ from aiohttp import web
 from assistant import __version__, aloud, replies
 from assistant.corrections import Corrections
 from assistant.errors import BadRequest
-from assistant.guard import MAX_BODY, only_this_machine, read_body, speak_json_errors
+from assistant.guard import MAX_BODY, only_this_machine, read_body, request_names, speak_json_errors
 from assistant.http_corrections import CorrectionService
+from assistant.http_hearing import HearingService
 from assistant.messages import Reminder, Reply, Request
 from assistant.metrics import Metrics
 from assistant.pipeline import Pipeline
@@ -37,6 +39,10 @@ from assistant.predict import Predict
 from assistant.rewriters import Rewriters
 from assistant.understand import as_json
 from assistant.when import localise
+
+if TYPE_CHECKING:
+    from assistant.hearing import Hearing
+    from assistant.mqtt import Mqtt
 
 ANSWER_SECONDS = 1
 """How long an answer under way may still take when the daemon stops."""
@@ -50,13 +56,22 @@ MOST_REMINDERS = 1000
 
 
 class Service:
-    """The routes, over the pipeline; `rewriters` are its models, of which it then tells."""
+    """The routes, over the pipeline; `rewriters` are its models, of which it then tells, `hearing` its ears,
+    `mqtt` its connection to a broker."""
 
-    def __init__(self, pipeline: Pipeline, rewriters: Rewriters | None = None) -> None:
-        self._pipeline, self._rewriters = pipeline, rewriters
+    def __init__(
+        self, pipeline: Pipeline, rewriters: Rewriters | None = None, hearing: "Hearing | None" = None,
+        mqtt: "Mqtt | None" = None,
+    ) -> None:  # fmt: skip
+        self._pipeline, self._rewriters, self._mqtt = pipeline, rewriters, mqtt
+        self._hearing = HearingService(hearing) if hearing else None
         self._began, self._metrics = monotonic(), Metrics()
         if rewriters:
             self._metrics.watch_sources(rewriters, lambda: len(pipeline.kept()))
+        if hearing:
+            self._metrics.watch_hearing(hearing)
+        if mqtt:
+            self._metrics.watch_mqtt(mqtt)
 
     def application(self) -> web.Application:
         app = web.Application(
@@ -78,15 +93,16 @@ class Service:
         app.add_routes(CorrectionService(Corrections(self._pipeline.store.db), self._pipeline.clock).routes())
         if self._rewriters:
             app.add_routes([web.post("/model/reload", self.reload)])
+        if self._hearing:
+            app.add_routes(self._hearing.routes())
+            app.on_shutdown.append(self._hearing.end)
         return app
 
     async def say(self, request: web.Request) -> web.Response:
+        if self._hearing and request.content_type.startswith("audio/"):
+            return await self._hearing.hear(request)
         body = await read_body(request, required={"text": str}, optional={"channel": str, "id": str})
-        id = body.get("id") or request.headers.get("X-Request-Id") or str(uuid.uuid4())
-        channel = body.get("channel", "http")
-        for name, value in (("id", id), ("channel", channel)):
-            if not (0 < len(value) <= 100 and value.isprintable()):
-                raise BadRequest(f'"{name}" must have 1 to 100 printable characters.')
+        id, channel = request_names(request, body.get("channel"), body.get("id"))
         reply = await self._pipeline.handle(Request(id, body["text"], channel, self._pipeline.clock.now()))
         return web.json_response(reply_json(reply), status=202 if reply.kind == "kept" else 200)
 
@@ -136,7 +152,9 @@ class Service:
             "model_sha256": local and local.sha256, "model_pointer": local and str(local.pointer),
             "remote": remote and {"url": remote.url, "circuit": remote.breaker.state},
             "pending": store.count_active(), "kept": len(self._pipeline.kept()),
-            "uptime_s": round(monotonic() - self._began, 1),
+            "uptime_s": round(monotonic() - self._began, 1), "hearing": self._hearing and self._hearing.health(),
+            "mqtt": self._mqtt and {
+                "broker": self._mqtt.broker, "connected": self._mqtt.connected, "says": self._mqtt.says},
         })
 
     def _changed(self, what: str, reminder: Reminder) -> web.Response:

@@ -78,7 +78,7 @@ class _Rounds:
                 self._overdue[request.id] += 1
             if self._failed[request.id] >= TRIES or self._overdue[request.id] > LAST_ROUNDS:
                 await self._pipeline.give_up(request)
-                log.warning("nobody understands it: it rings in its own words", extra={"request": request.id})
+                log.warning("nobody understands it: it is given up", extra={"request": request.id})
         return bool(still)
 
     async def _answer(self, waiting: list[Request]) -> None:

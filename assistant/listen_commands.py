@@ -1,4 +1,7 @@
-"""`assistant listen`: push to talk, from a microphone or a recording; `assistant say --audio` is it in silence."""
+"""`assistant listen`: push to talk, from a microphone or a recording; `assistant say --audio` is it in silence.
+
+Where the daemon listens by itself this is heard there: two microphones would make two requests of one.
+"""
 
 import sys
 from contextlib import AsyncExitStack, aclosing, suppress
@@ -48,12 +51,31 @@ def hear(found: "Config", audio: Path | None, quiet: bool, as_json: bool) -> Non
     from assistant.client import Daemon
 
     daemon = Daemon(found.http.host, found.http.port)
-    daemon.call("GET", "/health")  # before anybody speaks in vain
-    last = asyncio.run(_converse(found, daemon, audio, quiet, as_json))
+    now = daemon.call("GET", "/hearing")  # before anybody speaks in vain
+    if not audio and now["mode"] != "push" and not now["muted"]:
+        last = _by_daemon(daemon, now["device"], quiet, as_json)
+    else:
+        last = asyncio.run(_converse(found, daemon, audio, quiet, as_json))
     if last is None:
         print("Nothing was heard.", file=sys.stderr)
     nothing = last is None or last.answer is None or (last.answer["kind"] == "other" and not last.answer["question"])
     raise typer.Exit(1 if nothing else 0)
+
+
+def _by_daemon(daemon: "Daemon", device: str, quiet: bool, as_json: bool) -> "Turn | None":
+    """Let the daemon listen, and show each turn when it tells of it; the last one."""
+    from assistant.messages import Transcript
+    from assistant.push_to_talk import Turn
+
+    last = None
+    _invite(device or "its microphone")
+    for said in daemon.lines("POST", "/listen", {"quiet": quiet}):
+        transcript = Transcript(said["heard"], said["engine"], said["confidence"], said["ms"])
+        last = Turn(transcript, None if said["kind"] == "unsure" else said, said["reply"], ends=not said["question"])
+        _show(last, as_json)
+        if last.question:
+            _invite(device or "its microphone")
+    return last
 
 
 async def _converse(found: "Config", daemon: "Daemon", audio: Path | None, quiet: bool, as_json: bool) -> "Turn | None":
@@ -62,9 +84,10 @@ async def _converse(found: "Config", daemon: "Daemon", audio: Path | None, quiet
 
     from assistant.audio import WavFile
     from assistant.clock import SystemClock
+    from assistant.echo import ECHO
     from assistant.errors import NoMicrophone, SilentMicrophone
     from assistant.microphone import Microphone
-    from assistant.push_to_talk import ECHO, PATIENCE, Attention, turns
+    from assistant.push_to_talk import PATIENCE, Attention, turns
     from assistant.stt import transcriber
     from assistant.vad import Silero
 

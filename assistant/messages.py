@@ -152,6 +152,8 @@ class Reminder:
     `done`, `missed`, `cancelled`: over."""
     parent_id: int | None = None
     """A snoozed occurrence of a recurring reminder is a one-off of its own that names the recurring one here."""
+    even_at_night: bool = False
+    """It makes a sound in quiet hours as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,8 @@ class Delivery:
     """1 for the first ring, 2, 3 ... when it repeats because nobody acknowledged it."""
     zone: str
     recurring: bool
+    even_at_night: bool = False
+    """It makes a sound in quiet hours as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,3 +190,5 @@ class Reply:
     """True when the next request on the same channel is taken as the answer to `text`."""
     skipped: tuple[str, ...] = ()
     """Of what is kept: why no model answers, a sentence each."""
+    missed: tuple[Reminder, ...] = ()
+    """Those that `text` tells of by the way, as they were missed."""

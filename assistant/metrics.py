@@ -25,6 +25,24 @@ and of the daemon, which may ask several models:
     assistant_circuit_changes_total{state}            how often that began, was tried out, and ended
     assistant_kept                                    requests that wait until a model answers
 
+and of its ears:
+
+    assistant_utterances_total                        utterances heard
+    assistant_utterances_refused_total                ... of them those whose words were not believed
+    assistant_utterances_dropped_total                ... and those that were not meant for it
+    assistant_microphone_reopened_total               times that the microphone was opened again
+    assistant_microphone_drops_total                  blocks of sound that were not asked for in time
+    assistant_microphone_xruns_total                  times that sound was lost because the machine was too busy
+    assistant_muted                                   1 while the microphone is closed because a person said so
+
+and of its connection to an MQTT broker, where it has one:
+
+    assistant_mqtt_connected                          1 while there is one
+    assistant_mqtt_connections_total                  times that it was made
+    assistant_mqtt_messages_total{direction}          messages "in" and "out"
+    assistant_mqtt_refused_total                      messages that could not be taken: malformed, too many, not allowed
+    assistant_mqtt_repeated_total                     messages that the broker sent again
+
 Every label has a bounded number of values: a route is named by its template, a key by its name, and what is at no
 route is one. Nothing is registered globally.
 """
@@ -44,6 +62,8 @@ from assistant import __version__
 from assistant.guard import ERROR_CODE, KEY_NAME, Handler
 
 if TYPE_CHECKING:
+    from assistant.hearing import Hearing
+    from assistant.mqtt import Mqtt
     from assistant.rewriters import Rewriters
 
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -104,6 +124,14 @@ class Metrics:
         """Tell of the models that a daemon asks, and of how many requests it keeps."""
         self.registry.register(_Asked(lambda: _sources(rewriters, kept())))
 
+    def watch_hearing(self, hearing: "Hearing") -> None:
+        """Tell of what a daemon hears."""
+        self.registry.register(_Asked(lambda: _hearing(hearing)))
+
+    def watch_mqtt(self, mqtt: "Mqtt") -> None:
+        """Tell of the connection to a broker."""
+        self.registry.register(_Asked(lambda: _mqtt(mqtt)))
+
     def refused(self, reason: str) -> None:
         """Count what was refused before it could be told to be a request of some route."""
         self._refused.labels(reason).inc()
@@ -161,6 +189,34 @@ def _sources(rewriters: "Rewriters", kept: int) -> Iterable[Metric]:
         yield from (failures, changes)
         yield CounterMetricFamily("assistant_remote_retries", "Connections tried again.", remote.retries)
         yield GaugeMetricFamily("assistant_circuit_open", "Left alone.", remote.breaker.state == "open")
+
+
+def _hearing(hearing: "Hearing") -> Iterable[Metric]:
+    counts, now = hearing.counts, hearing.status()
+    for name, says, n in (
+        ("utterances", "Utterances heard.", counts.utterances),
+        ("utterances_refused", "Utterances not believed.", counts.refused),
+        ("utterances_dropped", "Utterances not meant for it.", counts.dropped),
+        ("microphone_reopened", "Times that the microphone was opened again.", now.reopened),
+        ("microphone_drops", "Blocks of sound dropped.", now.drops),
+        ("microphone_xruns", "Times that sound was lost.", now.xruns),
+    ):  # fmt: skip
+        yield CounterMetricFamily(f"assistant_{name}", says, n)
+    yield GaugeMetricFamily("assistant_muted", "The microphone is closed.", now.muted)
+
+
+def _mqtt(mqtt: "Mqtt") -> Iterable[Metric]:
+    messages = CounterMetricFamily("assistant_mqtt_messages", "Messages.", labels=["direction"])
+    messages.add_metric(["in"], mqtt.received)
+    messages.add_metric(["out"], mqtt.published)
+    yield messages
+    yield GaugeMetricFamily("assistant_mqtt_connected", "There is a broker.", mqtt.connected)
+    for name, says, n in (
+        ("connections", "Times that it connected.", mqtt.connections),
+        ("refused", "Messages that could not be taken.", mqtt.refused),
+        ("repeated", "Messages that the broker sent again.", mqtt.duplicates),
+    ):  # fmt: skip
+        yield CounterMetricFamily(f"assistant_mqtt_{name}", says, n)
 
 
 class _Asked(Collector):

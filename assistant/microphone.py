@@ -177,6 +177,11 @@ class SteadyMicrophone:
         """What is wrong and was told to the log."""
 
     @property
+    def sound(self) -> bool:
+        """Whether more than zeros has come from it since it was opened."""
+        return self._zeros < self._good
+
+    @property
     def reopened(self) -> int:
         """How often it was opened again."""
         return max(0, self._opens - 1)

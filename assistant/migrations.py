@@ -68,7 +68,85 @@ def _2_correct(db: Database) -> None:
         db.execute(statement)
 
 
-MIGRATIONS = [_1_remember, _2_correct]
+def _3_calendar(db: Database) -> None:
+    for statement in (
+        # The calendar side of each reminder. dirty: it has changed since `calendar_entries.py` last looked; until then
+        # there is no uid. sequence, changed_at and content are of its last change that a calendar would see; pushed is
+        # the sequence that the owner's calendar has. hidden: it is nobody's object, as a snoozed occurrence.
+        # A snooze is no change to a calendar: snoozed marks that one is under way in this transaction, kept_* is the
+        # time that the calendar goes on showing.
+        """CREATE TABLE calendar_entries (
+            reminder_id INTEGER PRIMARY KEY NOT NULL REFERENCES reminders (id), uid TEXT UNIQUE,
+            kind TEXT CHECK (kind IN ('event', 'todo')), sequence INTEGER NOT NULL DEFAULT 0, changed_at TEXT,
+            content TEXT, pushed INTEGER, dirty INTEGER NOT NULL DEFAULT 1, hidden INTEGER NOT NULL DEFAULT 0,
+            snoozed INTEGER NOT NULL DEFAULT 0, kept_wall TEXT, kept_fold INTEGER, kept_zone TEXT)""",
+        "CREATE INDEX calendar_entries_dirty ON calendar_entries (reminder_id) WHERE dirty",
+        "CREATE INDEX calendar_entries_events ON calendar_entries (reminder_id) WHERE kind = 'event'",
+        "CREATE INDEX calendar_entries_to_push ON calendar_entries (reminder_id) WHERE pushed IS NOT sequence",
+        # Objects of the owner's calendar as they were last seen there; uid is null for one that is none of ours.
+        """CREATE TABLE calendar_objects (
+            href TEXT PRIMARY KEY NOT NULL, etag TEXT, uid TEXT, ics TEXT)""",
+        "CREATE INDEX calendar_objects_uid ON calendar_objects (uid) WHERE uid IS NOT NULL",
+        # One row: whose installation this is, and how far it has read which calendar. own: this program made it.
+        """CREATE TABLE calendar_state (
+            id INTEGER PRIMARY KEY CHECK (id = 1), installation TEXT NOT NULL, collection TEXT, own INTEGER,
+            token TEXT)""",
+        "INSERT INTO calendar_state (id, installation) VALUES (1, lower(hex(randomblob(8))))",
+        "INSERT INTO calendar_entries (reminder_id) SELECT id FROM reminders WHERE state IN ('pending', 'fired')",
+        """CREATE TRIGGER calendar_made AFTER INSERT ON reminders BEGIN
+            INSERT INTO calendar_entries (reminder_id, hidden) VALUES (NEW.id, coalesce(
+                (SELECT snoozed FROM calendar_entries WHERE reminder_id = NEW.parent_id), 0));
+            UPDATE calendar_entries SET snoozed = 0 WHERE reminder_id = NEW.parent_id;
+        END""",
+        """CREATE TRIGGER calendar_snoozed AFTER UPDATE OF state ON deliveries
+            WHEN NEW.state = 'snoozed' AND OLD.state <> 'snoozed' BEGIN
+            UPDATE calendar_entries SET snoozed = 1 WHERE reminder_id = NEW.reminder_id;
+        END""",
+        """CREATE TRIGGER calendar_changed AFTER UPDATE OF task, wall, fold, zone, rrule, due, state ON reminders BEGIN
+            INSERT OR IGNORE INTO calendar_entries (reminder_id) VALUES (NEW.id);
+            UPDATE calendar_entries SET dirty = 1,
+                kept_wall = CASE WHEN snoozed THEN coalesce(kept_wall, OLD.wall) END,
+                kept_fold = CASE WHEN snoozed THEN coalesce(kept_fold, OLD.fold) END,
+                kept_zone = CASE WHEN snoozed THEN coalesce(kept_zone, OLD.zone) END
+            WHERE reminder_id = NEW.id AND NEW.rrule IS NULL
+                AND (NEW.wall <> OLD.wall OR NEW.fold <> OLD.fold OR NEW.zone <> OLD.zone);
+            UPDATE calendar_entries SET dirty = 1, snoozed = CASE WHEN NEW.rrule IS NULL THEN 0 ELSE snoozed END
+            WHERE reminder_id = NEW.id;
+        END""",
+        """CREATE TRIGGER calendar_parted AFTER UPDATE OF parent_id ON reminders WHEN NEW.parent_id IS NULL BEGIN
+            UPDATE calendar_entries SET hidden = 0, dirty = 1 WHERE reminder_id = NEW.id;
+        END""",
+    ):
+        db.execute(statement)
+
+
+def _4_insist(db: Database) -> None:
+    for statement in (
+        # even_at_night: it makes a sound in quiet hours as well. told: of what was missed, that the person was told.
+        "ALTER TABLE reminders ADD COLUMN even_at_night INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE deliveries ADD COLUMN told INTEGER NOT NULL DEFAULT 0",
+        "UPDATE deliveries SET told = 1 WHERE state = 'missed'",
+        "CREATE INDEX deliveries_untold ON deliveries (id) WHERE state = 'missed' AND told = 0",
+    ):
+        db.execute(statement)
+
+
+def _5_phone(db: Database) -> None:
+    for statement in (
+        # What a service rings in this machine's place, should it sleep: `copies.py`. `sending`: it may be there or not.
+        """CREATE TABLE copies (
+            reminder_id INTEGER NOT NULL, due_utc TEXT NOT NULL, sequence TEXT NOT NULL, rings_at TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('sending', 'handed', 'withdrawing', 'rang')),
+            PRIMARY KEY (reminder_id, due_utc))""",
+        # What the buttons of a notification may do, once each: `callbacks.py`.
+        """CREATE TABLE callbacks (
+            sha256 TEXT PRIMARY KEY NOT NULL, reminder_id INTEGER NOT NULL, due_utc TEXT NOT NULL,
+            action TEXT NOT NULL, expires_at TEXT NOT NULL)""",
+    ):
+        db.execute(statement)
+
+
+MIGRATIONS = [_1_remember, _2_correct, _3_calendar, _4_insist, _5_phone]
 
 
 def migrate(db: Database, path: Path, dry: bool = False) -> None:

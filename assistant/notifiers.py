@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from logging import getLogger
 from pathlib import Path
@@ -38,10 +38,21 @@ class Notice:
     """To be read or spoken, one line a delivery; of very many the first ones."""
     at: datetime
     """Aware UTC: when it is rung."""
+    quiet: bool = False
+    """It is to make no sound."""
 
     @property
     def title(self) -> str:
         return "Reminder" if len(self.deliveries) == 1 else f"{len(self.deliveries)} reminders"
+
+    def only(self, deliveries: Sequence[Delivery]) -> "Notice":
+        """What it tells of some of its deliveries."""
+        lines = self.text.split("\n")
+        told = lines if len(lines) == len(self.deliveries) else lines[:-1]  # the last one counts those without a line
+        kept = [line for d, line in zip(self.deliveries, told, strict=False) if d in deliveries]
+        if more := len(deliveries) - len(kept):
+            kept.append(f"and {more} more" if kept else f"{more} reminders")
+        return replace(self, deliveries=tuple(deliveries), text="\n".join(kept))
 
     def late(self, delivery: Delivery) -> int:
         """Seconds after its time."""
@@ -69,7 +80,7 @@ class Notifier(Protocol):
     """Under which its outcomes are recorded: it stays the same from run to run."""
 
     async def notify(self, notice: Notice) -> None:
-        """Deliver it. Raises `DeliveryError`."""
+        """Deliver it. Raises `DeliveryError`; `Away` where it is to be tried until it succeeds."""
         ...
 
     def problem(self) -> str | None:
@@ -109,7 +120,8 @@ class DesktopNotifier:
             await run(["osascript", *script, notice.title, _plain(notice.text)], error=DeliveryError)
         else:  # its text is markup
             text = html.escape(_plain(notice.text), quote=False)
-            argv = ["notify-send", "--app-name=Assistant", "--urgency=critical", "--", notice.title, text]
+            urgency = "low" if notice.quiet else "critical"
+            argv = ["notify-send", "--app-name=Assistant", f"--urgency={urgency}", "--", notice.title, text]
             await run(argv, error=DeliveryError)
 
     def problem(self) -> str | None:

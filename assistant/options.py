@@ -17,13 +17,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 def settings(
     config: Path | None, host: str | None = None, port: int | None = None, data: Path | None = None,
-    section: str = "http",
-):
-    """The `Config` in force, the options over it; `host` and `port` are those of `section`. Raises `ConfigError`."""
+    section: str = "http", wake: str | None = None,
+):  # fmt: skip
+    """The `Config` in force, the options over it; `host` and `port` are those of `section`, `wake` is the mode.
+
+    Raises `ConfigError`.
+    """
     from assistant.config import load
 
     listen = {k: v for k, v in {"host": host, "port": port}.items() if v is not None}
-    return load(config, **({section: listen} if listen else {}), **({"data": {"dir": str(data)}} if data else {}))
+    return load(config, **({section: listen} if listen else {}), **({"data": {"dir": str(data)}} if data else {}),
+                **({"wake": {"mode": wake}} if wake is not None else {}))
 
 
 def print_json(value: object) -> None:

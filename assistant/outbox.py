@@ -7,11 +7,12 @@ with the same delivery id and ring number.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from assistant.database import Database, to_instant, to_text
+from assistant.insistence import Insistence, insistence_of
 from assistant.messages import Delivery, Reminder
 from assistant.store import read_reminder
 
@@ -133,19 +134,25 @@ class Outbox:
 
     # Ringing
 
-    def to_ring(self, notifier: str, now: datetime, longest_retry: timedelta, limit: int) -> list[Delivery]:
+    def to_ring(
+        self, notifier: str, now: datetime, longest_retry: timedelta, limit: int, first: int = 1
+    ) -> list[Delivery]:
         """What this notifier has to ring now, oldest first: what it has not tried yet, and what is to be tried again.
 
-        A retry that lies further ahead than any is ever set means that the clock was set back: it is tried now.
+        It joins at the ring number `first`. A retry that lies further ahead than any is ever set means that the clock
+        was set back: it is tried now.
         """
         rows = self.db.rows(
-            "SELECT d.*, r.task, r.zone, r.rrule FROM deliveries d JOIN reminders r ON r.id = d.reminder_id"
-            " WHERE d.id IN (SELECT d.id FROM deliveries d WHERE d.state = 'ringing' AND NOT EXISTS (SELECT 1 FROM"
-            " outcomes o WHERE o.delivery_id = d.id AND o.notifier = :notifier AND o.ring = d.ring) UNION ALL"
+            "SELECT d.*, r.task, r.zone, r.rrule, r.even_at_night"
+            " FROM deliveries d JOIN reminders r ON r.id = d.reminder_id"
+            " WHERE d.id IN (SELECT d.id FROM deliveries d WHERE d.state = 'ringing' AND d.ring >= :first"
+            " AND NOT EXISTS (SELECT 1 FROM outcomes o"
+            " WHERE o.delivery_id = d.id AND o.notifier = :notifier AND o.ring = d.ring) UNION ALL"
             " SELECT delivery_id FROM outcomes WHERE notifier = :notifier AND next_try <= :now UNION ALL"
             " SELECT delivery_id FROM outcomes WHERE notifier = :notifier AND next_try > :horizon)"
             " ORDER BY d.due_utc, d.id LIMIT :limit",
-            {"notifier": notifier, "now": to_text(now), "horizon": to_text(now + longest_retry), "limit": limit},
+            {"notifier": notifier, "now": to_text(now), "horizon": to_text(now + longest_retry), "limit": limit,
+             "first": first},
         )
         return [_delivery(row) for row in rows]
 
@@ -162,13 +169,23 @@ class Outbox:
             self.db.value("SELECT min(next_try) FROM outcomes WHERE notifier = ? AND next_try IS NOT NULL", (notifier,))
         )
 
-    def record(self, outcomes: Sequence[Outcome], repeat_after: timedelta) -> None:
-        """Keep what a notifier made of a notice. The first success of a ring starts the time until it is repeated."""
+    def try_now(self, notifier: str, now: datetime) -> None:
+        """What this notifier is to try again later, it is to try now."""
+        self.db.execute("UPDATE outcomes SET next_try = ? WHERE notifier = ? AND next_try > ?",
+                        (to_text(now), notifier, to_text(now)))
+
+    def record(
+        self, outcomes: Sequence[Outcome], repeat_after: timedelta, channels: Mapping[str, Insistence] | None = None
+    ) -> None:
+        """Keep what a notifier made of a notice. The first success of a ring starts the time until it is repeated,
+        which is `repeat_after` but for what was asked for on one of `channels`."""
+        usual, channels = Insistence(repeat_after, 0), channels or {}
         with self.db.transaction():
             for o in outcomes:
+                insists = insistence_of(self._channel(o.delivery_id), usual, channels) if channels else usual
                 facts = {
                     "id": o.delivery_id, "notifier": o.notifier, "ring": o.ring, "ok": o.error is None,
-                    "error": o.error, "at": to_text(o.at), "repeat": to_text(o.at + repeat_after),
+                    "error": o.error, "at": to_text(o.at), "repeat": to_text(o.at + insists.repeat_after),
                     "next_try": o.next_try and to_text(o.next_try),
                 }
                 # Not tried again: what was acknowledged, moved or superseded meanwhile, or is at a later ring.
@@ -197,18 +214,31 @@ class Outbox:
         return _instant(self.db.value("SELECT min(next_ring) FROM deliveries WHERE state = 'ringing'"))
 
     def insist(
-        self, notifiers: Sequence[str], now: datetime, repeat_after: timedelta, repeats: int
+        self,
+        notifiers: Sequence[str],
+        now: datetime,
+        repeat_after: timedelta,
+        repeats: int,
+        channels: Mapping[str, Insistence] | None = None,
+        first: Mapping[str, int] | None = None,
     ) -> tuple[list[int], list[int]]:
-        """Ring again what nobody acknowledged, or count it as missed; the ids of both sorts of deliveries."""
+        """Ring again what nobody acknowledged, or count it as missed; the ids of both sorts of deliveries.
+
+        `channels` are those on which what was asked for insists otherwise, `first` the ring at which a notifier joins.
+        """
+        usual, channels = Insistence(repeat_after, repeats), channels or {}
+        longest = max([repeat_after, *(other.repeat_after for other in channels.values())])
         with self.db.transaction():
-            self._give_up(notifiers, to_text(now + repeat_after))
+            self._give_up(notifiers, to_text(now + repeat_after), first or {})
             lapsed = self.db.rows(
                 "SELECT id, reminder_id, ring FROM deliveries WHERE state = 'ringing'"
                 " AND (next_ring <= ? OR next_ring > ?) ORDER BY due_utc, id",
-                (to_text(now), to_text(now + repeat_after)),  # beyond: the clock was set back
+                (to_text(now), to_text(now + longest)),  # beyond: the clock was set back
             )
-            again = [row for row in lapsed if row["ring"] <= repeats]
-            missed = [row for row in lapsed if row["ring"] > repeats]
+            again, missed = [], []
+            for row in lapsed:
+                insists = insistence_of(self._channel(row["id"]), usual, channels) if channels else usual
+                (again if row["ring"] <= insists.repeats else missed).append(row)
             for row in again:
                 self.db.execute("UPDATE deliveries SET ring = ring + 1, next_ring = NULL WHERE id = ?", (row["id"],))
                 self.db.execute("UPDATE outcomes SET next_try = NULL WHERE delivery_id = ?", (row["id"],))
@@ -218,15 +248,27 @@ class Outbox:
                                 (row["reminder_id"],))
         return [row["id"] for row in again], [row["id"] for row in missed]
 
-    def _give_up(self, notifiers: Sequence[str], repeat: str) -> None:
-        """Where every notifier has failed for good, the ring is over as well, and the next one is tried."""
-        marks = ", ".join("?" * len(notifiers))
-        self.db.execute(
-            "UPDATE deliveries SET next_ring = ? WHERE state = 'ringing' AND next_ring IS NULL AND (SELECT count(*)"
-            " FROM outcomes o WHERE o.delivery_id = deliveries.id AND o.ring = deliveries.ring"
-            f" AND o.next_try IS NULL AND o.notifier IN ({marks})) = ?",
-            (repeat, *notifiers, len(notifiers)),
+    def _channel(self, delivery_id: int) -> str | None:
+        """On which a reminder was asked for."""
+        return self.db.value(
+            "SELECT q.channel FROM deliveries d JOIN reminders r ON r.id = d.reminder_id"
+            " JOIN requests q ON q.id = r.request_id WHERE d.id = ?",
+            (delivery_id,),
         )
+
+    def _give_up(self, notifiers: Sequence[str], repeat: str, first: Mapping[str, int]) -> None:
+        """Where every notifier has failed for good, the ring is over as well, and the next one is tried."""
+        last = max(first.values(), default=1)
+        for ring in range(1, last + 1):
+            joined = [name for name in notifiers if first.get(name, 1) <= ring]
+            marks = ", ".join("?" * len(joined))
+            self.db.execute(
+                "UPDATE deliveries SET next_ring = ? WHERE state = 'ringing' AND next_ring IS NULL"
+                f" AND ring {'>=' if ring == last else '='} ? AND (SELECT count(*)"
+                " FROM outcomes o WHERE o.delivery_id = deliveries.id AND o.ring = deliveries.ring"
+                f" AND o.next_try IS NULL AND o.notifier IN ({marks})) = ?",
+                (repeat, ring, *joined, len(joined)),
+            )
 
     # A clock that was set back
 
@@ -269,5 +311,5 @@ def _instant(text: str | None) -> datetime | None:
 def _delivery(row: sqlite3.Row) -> Delivery:
     return Delivery(
         row["id"], row["reminder_id"], row["task"], to_instant(row["due_utc"]), row["occurrences"], row["ring"],
-        row["zone"], row["rrule"] is not None,
+        row["zone"], row["rrule"] is not None, bool(row["even_at_night"]),
     )

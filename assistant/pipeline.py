@@ -19,12 +19,24 @@ from zoneinfo import ZoneInfo
 
 from assistant import replies
 from assistant.actions import move, once_at, snooze_from
+from assistant.answers import is_request
 from assistant.clock import Clock
 from assistant.conversation import Conversation
 from assistant.dates import Here
-from assistant.errors import AssistantError, Busy, ModelError, NobodyAnswers, NotFound, StoreError, kind_of
+from assistant.errors import (
+    AssistantError,
+    BadRequest,
+    Busy,
+    ModelError,
+    NobodyAnswers,
+    NotFound,
+    Refused,
+    StoreError,
+    kind_of,
+)
 from assistant.grammar import is_when
 from assistant.messages import Reminder, Reply, Request, Rewrite, Understanding
+from assistant.overheard import OVERHEARD, sounds_like_request
 from assistant.rewriter import Rewriter
 from assistant.settling import Turn
 from assistant.store import Store, StoredRequest
@@ -42,7 +54,8 @@ class Pipeline:
     """Handles requests, those of one channel one after the other.
 
     `changed()` is called after every commit that may have set a time; `ask_below` is a confidence, 0 to 1, or
-    "model": what the model that wrote a rewrite was calibrated to.
+    "model": what the model that wrote a rewrite was calibrated to. `may` tells the kinds that a channel may ask for,
+    None for all.
     """
 
     def __init__(
@@ -54,12 +67,14 @@ class Pipeline:
         clock: Clock,
         ask_below: float | Literal["model"],
         changed: Callable[[], None],
-        listening_channels: frozenset[str] = frozenset({"voice"}),
+        listening_channels: frozenset[str] = frozenset({OVERHEARD}),
         snooze_minutes: int = 10,
+        may: Callable[[str], frozenset[str] | None] = lambda channel: None,
     ) -> None:
         self.rewriter, self.store, self.policy, self.tz, self.clock = rewriter, store, policy, tz, clock
         self._ask_below, self._changed, self._snooze = ask_below, changed, timedelta(minutes=snooze_minutes)
         self._conversation = Conversation(store, policy, tz, clock, changed, listening_channels, self._snooze)
+        self._may = may
         self._locks: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, int] = {}
         self._listening = listening_channels
@@ -74,8 +89,9 @@ class Pipeline:
         return await understand_text(
             self.rewriter, text, now or self.clock.now(), tz or self.tz, self.policy, self._ask_below)
 
-    async def handle(self, request: Request) -> Reply:
-        """Raises `BlankText`, `TextTooLong`, `Unreadable`, `StoreError`, and `Busy` before it is accepted.
+    async def handle(self, request: Request, accepted: Callable[[], None] = lambda: None) -> Reply:
+        """Raises `BlankText`, `TextTooLong`, `Unreadable`, `Refused`, `StoreError`, and `Busy` before it is accepted.
+        `accepted` is called as soon as it is committed, which is long before it is answered.
 
         A request that was accepted is settled all the same, but for one that no model understands now: that is kept,
         and its reply has the kind `kept`. What was kept on its channel before is tried first.
@@ -84,6 +100,7 @@ class Pipeline:
         if self._waiting.get(request.channel, 0) >= MOST_WAITING:
             raise Busy
         new = self.store.add_request(request)
+        accepted()
         if not new and (stored := self.store.request(request.id)):  # as it was said the first time
             request = Request(stored.id, stored.text, stored.channel, stored.said_at)
         if new:
@@ -101,6 +118,37 @@ class Pipeline:
             self._apart.discard(request.id)
             self.keeps.set()
             raise
+
+    async def overhear(self, request: Request) -> Reply | None:
+        """Handle what was overheard if it is meant for the assistant, and else keep nothing of it: None.
+
+        Raises what `handle` does.
+        """
+        directed = await self.directed(request)
+        return await self.handle(directed) if directed else None
+
+    async def directed(self, request: Request, doubted: bool = False) -> Request | None:
+        """What was overheard, as it is to be handled; None if it is not meant for the assistant. Nothing is stored.
+
+        Meant is what answers an open question or puts right what was just set, and a request of which the model is
+        sure. Where it is not, or the words themselves are `doubted`, they must sound like one; and where no model
+        answers, which puts it on the channel of what may turn out to be none.
+        """
+        try:
+            request = replace(request, text=normalise(request.text))
+        except BadRequest:
+            return None
+        turn, likely = self._turn(request, resumed=False), sounds_like_request(request.text)
+        try:
+            if not doubted and await self._conversation.awaits(turn):
+                return request
+            u = await turn.mean(request.text)
+            sure = u.sure and is_request(u) and not doubted and self._conversation.concerns(turn, u)
+        except (BadRequest, StoreError):  # who speaks to it says it again; anybody else is not to be bothered
+            return None
+        except ModelError:
+            return replace(request, channel=OVERHEARD) if likely else None
+        return request if u.kind != "other" and (sure or likely) else None
 
     def kept(self) -> list[Request]:
         """Requests that wait until a model answers, oldest first. Raises `StoreError`."""
@@ -122,10 +170,15 @@ class Pipeline:
                 log.exception("a bug in answering what was kept", extra={"request": older.id})
 
     async def give_up(self, request: Request) -> None:
-        """Ring a kept request in its own words, now, as nobody understands it. Raises `StoreError`."""
+        """Ring a kept request in its own words, now, as nobody understands it; forget it if it was only overheard, as
+        then nobody counts on it. Raises `StoreError`."""
         async with self._alone(request.channel):
             stored = self.store.request(request.id)
-            if stored and stored.settled_at is None:
+            if not stored or stored.settled_at is not None:
+                return
+            if request.channel in self._listening:
+                self.store.forget_request(request.id)
+            else:
                 self._conversation.ring_words(self._turn(request, resumed=True))
 
     @asynccontextmanager
@@ -164,7 +217,7 @@ class Pipeline:
                 return None
             return self._resolve(Rewrite(join("", sentence), "none", 1.0, 0.0), text, request.said_at, self.tz)
 
-        return Turn(request, mean, read, resumed)
+        return Turn(request, mean, read, resumed, self._may(request.channel))
 
     async def _answer(self, request: Request, resumed: bool) -> Reply:
         turn = self._turn(request, resumed)
@@ -185,7 +238,7 @@ class Pipeline:
                 self._fail(request, e.code, str(e))
             raise
         except AssistantError as e:
-            if not rings:
+            if not rings or isinstance(e, Refused):
                 self._fail(request, e.code, str(e))
                 raise
             log.warning("it rings in the person's own words: %s", e, extra={"request": request.id})
@@ -200,6 +253,9 @@ class Pipeline:
 
     def _fail(self, request: Request, code: str, said: str) -> None:
         with suppress(StoreError, NotFound):
+            if request.channel in self._listening:
+                self.store.forget_request(request.id)
+                return
             self.store.settle_request(request.id, reply=said, at=self.clock.now(), error=code)
 
     # Acting by number, for programs
@@ -210,7 +266,8 @@ class Pipeline:
             done = self.store.done([id], self.clock.now())[0]
             if done.state == "cancelled":
                 raise NotFound(f"Reminder {id} is cancelled: there is nothing to be done with.")
-            return done
+        self._changed()
+        return done
 
     def cancel(self, id: int) -> Reminder:
         with self.store.transaction():
@@ -218,6 +275,7 @@ class Pipeline:
             if cancelled.state != "cancelled":
                 raise NotFound(f"Reminder {id} is over ({cancelled.state}): there is nothing to cancel.")
         self._conversation.hindsight.cancelled([id])
+        self._changed()
         return cancelled
 
     def snooze(self, id: int, minutes: int | None = None, when: str | None = None) -> Reminder:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from assistant.errors import AssistantError
 
+_running: set[int] = set()
+"""The process groups of the programs under way: of this process, as its end is theirs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -39,6 +42,16 @@ async def run(
         raise error(f"{argv[0]} cannot be started: {(e.strerror or str(e)).lower()}.") from e
 
 
+def kill_all() -> None:
+    """Kill the programs under way with all that they have started, for whoever ends the process without unwinding it.
+
+    To be called from any thread.
+    """
+    for group in _running.copy():
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+
+
 async def _run(
     argv: Sequence[str], stdin: bytes, environ: Mapping[str, str], error: type[AssistantError], keep_output: bool
 ) -> Output:
@@ -50,6 +63,7 @@ async def _run(
             *argv, stdin=given, stdout=out if keep_output else asyncio.subprocess.DEVNULL, stderr=errors,
             start_new_session=True, env=dict(os.environ) | dict(environ),
         )
+        _running.add(process.pid)
         try:
             status = await process.wait()
         except asyncio.CancelledError:
@@ -58,6 +72,8 @@ async def _run(
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
             raise
+        finally:
+            _running.discard(process.pid)
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - 2000))
         said = [line.strip()[:300] for line in errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
         if status:

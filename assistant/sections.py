@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 from datetime import time
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from assistant.errors import BadZone
 from assistant.instants import local_zone, read_zone
+from assistant.listen import is_here
 from assistant.when import Policy
 
 
@@ -149,6 +150,7 @@ class Serve(Section):
 class Elsewhere(Section):
     """A service that is not part of this program."""
 
+    schemes: ClassVar[tuple[str, ...]] = ("http", "https")
     url: str = ""
     """an http or https address such as "https://reminders.example.org"; empty for none"""
     key: str = ""
@@ -160,8 +162,10 @@ class Elsewhere(Section):
     @classmethod
     def _address(cls, url: str) -> str:
         parts = urlsplit(url)
-        if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+        if url and (parts.scheme not in cls.schemes or not parts.hostname or parts.query or parts.fragment):
             raise ValueError("not an address")
+        if parts.scheme == "tcp" and not parts.port:  # there is no usual one
+            raise ValueError("no port")
         return url.rstrip("/")
 
 
@@ -199,15 +203,33 @@ class Audio(Section):
     """a name, or a part of one, that `assistant devices` lists; empty for the system's default"""
     ending: Literal["relaxed", "default", "aggressive"] = "default"
     """how soon a pause ends what you say: "relaxed", "default" or "aggressive\""""
+    keep: bool = False
+    """true or false: whether what became a request is kept as sound"""
+
+
+class Wake(Section):
+    """When the daemon listens by itself."""
+
+    mode: Literal["push", "word", "always"] = "push"
+    """"push" (when it is told to), "word" (after the wake word) or "always\""""
+    word: str = Field("okay_nabu", min_length=1)
+    """the name of a wake word such as "okay_nabu", or the .tflite file of a model"""
+    window_seconds: float = Field(8, ge=2, le=60)
+    """seconds in which what you say is meant for the assistant, 2 to 60"""
+    chime: bool = True
+    """true or false: whether a chime says that the wake word was heard"""
 
 
 class Stt(Elsewhere):
     """Speech to text."""
 
-    engine: Literal["auto", "faster-whisper", "pocketsphinx", "openai"] = "auto"
-    """"auto", "faster-whisper", "pocketsphinx" or "openai" (any server that takes OpenAI's transcriptions)"""
+    schemes: ClassVar[tuple[str, ...]] = ("http", "https", "tcp")
+    engine: Literal["auto", "faster-whisper", "pocketsphinx", "openai", "wyoming"] = "auto"
+    """"auto", "faster-whisper", "pocketsphinx", "openai" (a server that takes OpenAI's transcriptions) or "wyoming\""""
+    url: str = ""
+    """an http or https address such as "http://localhost:8080" (openai), or "tcp://localhost:10300" (wyoming)"""
     model: str = ""
-    """a size such as "base.en" or a folder (faster-whisper), the server's name for it (openai); empty for the usual"""
+    """a size such as "base.en" or a folder (faster-whisper), the server's name for it (others); empty for the usual"""
     language: str = Field("en", pattern="^[a-z]{2,3}$")
     """a language code such as "en\""""
     words: tuple[str, ...] = ()
@@ -219,8 +241,10 @@ class Stt(Elsewhere):
 
     @model_validator(mode="after")
     def _complete(self) -> "Stt":
-        if self.engine == "openai" and not self.url:
-            raise ValueError('engine is "openai", but url is empty')
+        if self.engine in ("openai", "wyoming") and not self.url:
+            raise ValueError(f'engine is "{self.engine}", but url is empty')
+        if self.url and (self.engine == "wyoming") != self.url.startswith("tcp:"):
+            raise ValueError('url begins with "tcp://" if engine is "wyoming", and only then')
         return self
 
 
@@ -237,11 +261,138 @@ class Tts(Section):
     """a time of day such as "07:00" until which no reminder is said aloud; the same as quiet_from for never quiet"""
 
 
+class Wyoming(Section):
+    """A conversation agent for Home Assistant."""
+
+    enabled: bool = False
+    """true or false: whether Home Assistant may talk to the assistant"""
+    host: str = Field("127.0.0.1", min_length=1)
+    """a name or address of this machine to listen on"""
+    port: int = Field(10400, ge=0, le=65535)
+    """a TCP port, 1 to 65535; 0 for any that is free"""
+    zeroconf: bool = True
+    """true or false: whether other machines find it by themselves, where they may reach it"""
+
+
+class Mqtt(Section):
+    """Other devices, by way of an MQTT broker."""
+
+    enabled: bool = False
+    """true or false: whether other devices may ask, and are told, over MQTT"""
+    url: str = "mqtt://localhost:1883"
+    """the broker, such as "mqtt://192.168.1.5:1883"; mqtts:// for TLS"""
+    user: str = ""
+    """a user that the broker knows; empty where it asks for none"""
+    password: str = ""
+    """the password of that user"""
+    version: Literal["auto", "5", "3.1.1"] = "auto"
+    """"5", "3.1.1" or "auto" (5, or 3.1.1 if the broker does not know that)"""
+    ca_file: str = ""
+    """a file of certificates to trust, for a broker with a certificate of your own; empty for the system's"""
+    client_id: str = Field("", max_length=100)
+    """a name of up to 100 characters that no other client of the broker has; empty for one that is made up once"""
+    prefix: str = Field("assistant", pattern=r"^[\w.-]{1,40}(/[\w.-]{1,40}){0,3}$")
+    """the beginning of all topics, such as "assistant\""""
+    site: str = Field("home", pattern=r"^[\w.-]{1,40}$")
+    """the part of all topics after the prefix, such as "home\""""
+    may: tuple[Literal["create", "list", "cancel", "snooze", "move", "done", "listen", "mute"], ...] = (
+        "create", "list", "cancel", "snooze", "move", "done", "listen", "mute")  # fmt: skip
+    """a list of "create", "list", "cancel", "snooze", "move", "done", "listen" and "mute\""""
+    requests_a_minute: int = Field(3000, ge=1, le=1_000_000)
+    """how many requests a device may send in a minute, 1 to 1000000"""
+    publish_private: bool = False
+    """true or false: whether all devices are told the words of what a named one asked for"""
+    hermes: bool = False
+    """true or false: whether Rhasspy's satellites are heard and answered"""
+    home_assistant: bool = True
+    """true or false: whether Home Assistant finds the assistant at the broker by itself"""
+    discovery_prefix: str = Field("homeassistant", pattern=r"^[\w.-]{1,40}(/[\w.-]{1,40}){0,3}$")
+    """the beginning of the topics that Home Assistant looks for devices at, such as "homeassistant\""""
+    broker: Literal["none", "embedded"] = "none"
+    """"none" (it runs elsewhere, at url) or "embedded" (a small one inside the assistant)"""
+    broker_host: str = Field("127.0.0.1", min_length=1)
+    """a name or address of this machine on which the embedded broker listens"""
+    broker_port: int = Field(1883, ge=1, le=65535)
+    """the embedded broker's TCP port, 1 to 65535"""
+
+    @field_validator("url")
+    @classmethod
+    def _broker(cls, url: str) -> str:
+        parts = urlsplit(url)
+        try:
+            good = parts.scheme in ("mqtt", "mqtts") and parts.hostname and parts.port != 0 and parts.path in ("", "/")
+        except ValueError:  # a port that is none
+            good = False
+        if not good or parts.query or parts.fragment or parts.username is not None:
+            raise ValueError("not a broker")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "Mqtt":
+        if self.broker == "embedded":
+            url = urlsplit(self.url)
+            if url.scheme != "mqtt" or (url.port or 1883) != self.broker_port:
+                raise ValueError(f'broker is "embedded": url must be "mqtt://localhost:{self.broker_port}"')
+            if not is_here(self.broker_host) and not (self.user and self.password):
+                raise ValueError(
+                    f"the embedded broker on {self.broker_host} could be reached by other machines: set user and "
+                    'password, or broker_host to "127.0.0.1"')
+            if bool(self.user) != bool(self.password):
+                raise ValueError("the embedded broker wants both user and password, or neither")
+        return self
+
+
+class Calendar(Section):
+    """Reminders in calendars."""
+
+    lead_minutes: int = Field(15, ge=0, le=10_080)
+    """minutes before an event at which it rings, 0 (only when it begins) to 10080"""
+    host: str = ""
+    """a name or address of this machine at which other machines may subscribe; empty for none"""
+    port: int = Field(8766, ge=0, le=65535)
+    """a TCP port for those, 1 to 65535; 0 for any that is free"""
+    url: str = ""
+    """the CalDAV address of a server or a calendar, such as "https://caldav.icloud.com"; empty for none"""
+    user: str = ""
+    """a user that the server knows; empty where it asks for none"""
+    password: str = ""
+    """the password of that user"""
+    name: str = Field("Reminders", pattern=r"^\S(.{0,78}\S)?$")
+    """the name of the calendar, 1 to 80 characters; it is made if there is none"""
+    own: bool = False
+    """true or false: whether all in that calendar is the assistant's, though the assistant did not make it"""
+    every_seconds: float = Field(300, ge=10, le=86400)
+    """seconds between two looks at what has changed there, 10 to 86400"""
+    ca_file: str = ""
+    """a file of certificates to trust, for a server with a certificate of your own; empty for the system's"""
+
+    @field_validator("url")
+    @classmethod
+    def _server(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a port that is none
+            good = False
+        if url and (not good or parts.query or parts.fragment or parts.username is not None):
+            raise ValueError("not an address")
+        return url
+
+
 class Data(Section):
     """Where reminders are kept."""
 
     dir: str = ""
     """a folder; empty for the user's data folder"""
+
+
+class RingChannel(Section):
+    """How a reminder insists that was asked for on one channel."""
+
+    repeat_after_minutes: float = Field(5, gt=0, le=1440)
+    """minutes until it rings again, above 0 to 1440"""
+    repeats: int = Field(2, ge=0, le=100)
+    """how often it rings again before it counts as missed, 0 to 100"""
 
 
 class Ring(Section):
@@ -255,6 +406,22 @@ class Ring(Section):
     """minutes of a snooze for which no time was said, 1 to 1440"""
     late_after_seconds: float = Field(60, ge=1, le=86400)
     """seconds after which a reminder is marked as late, 1 to 86400"""
+    quiet_from: TimeOfDay = time(0)
+    """a time of day such as "22:00" from which nothing makes a sound"""
+    quiet_until: TimeOfDay = time(0)
+    """a time of day such as "07:00" until which nothing makes a sound; the same as quiet_from for never quiet"""
+    escalate: tuple[tuple[str, ...], ...] = ()
+    """a list of steps such as [["desktop"], ["voice"], ["ntfy"]]; empty for all at once"""
+    channels: dict[str, RingChannel] = {}  # noqa: RUF012 - pydantic copies it
+    """tables such as [ring.channels.voice], with repeat_after_minutes and repeats"""
+
+    @model_validator(mode="after")
+    def _goes_all_the_way(self) -> "Ring":
+        fewest = min([self.repeats, *(c.repeats for c in self.channels.values())])
+        if len(self.escalate) > fewest + 1:
+            raise ValueError(
+                f"escalate has {len(self.escalate)} steps, so repeats must be at least {len(self.escalate) - 1}")
+        return self
 
 
 class Command(Section):
@@ -271,11 +438,41 @@ class Apprise(Section):
     """a list of Apprise URLs"""
 
 
+class NtfyPhone(Section):
+    """The phone, by way of an ntfy server."""
+
+    url: str = "https://ntfy.sh"
+    """an http or https address such as "https://ntfy.sh\""""
+    topic: str = Field("", pattern=r"^[-_A-Za-z0-9]{0,64}$")
+    """up to 64 letters, digits, - and _ that nobody guesses"""
+    token: str = ""
+    """an access token of that server; empty where it asks for none"""
+    priority: int = Field(4, ge=1, le=5)
+    """1 (lowest) to 5 (highest)"""
+    ahead_hours: float = Field(12, ge=0, le=71)
+    """hours for which reminders are handed over ahead of their time, 0 (never) to 71"""
+    callback_url: str = ""
+    """an http or https address at which the phone reaches callback_host and callback_port; empty for no buttons"""
+    callback_host: str = Field("127.0.0.1", min_length=1)
+    """a name or address of this machine on which the buttons are answered"""
+    callback_port: int = Field(8766, ge=0, le=65535)
+    """the TCP port on which the buttons are answered, 1 to 65535; 0 for any that is free"""
+
+    @field_validator("url", "callback_url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+            raise ValueError("not an address")
+        return url.rstrip("/")
+
+
 class Notify(Section):
     """By what a reminder rings."""
 
-    use: tuple[Literal["log", "desktop", "voice", "command", "apprise"], ...] = Field(("log", "desktop"), min_length=1)
-    """a list of "log", "desktop", "voice", "command" and "apprise\""""
+    use: tuple[Literal["log", "desktop", "voice", "command", "apprise", "ntfy"], ...] = Field(
+        ("log", "desktop"), min_length=1)  # fmt: skip
+    """a list of "log", "desktop", "voice", "command", "apprise" and "ntfy\""""
     timeout_seconds: float = Field(20, gt=0, le=600)
     """seconds that one of them may take, above 0 to 600"""
     tries: int = Field(8, ge=1, le=100)
@@ -286,6 +483,7 @@ class Notify(Section):
     """minutes between two tries at the most, above 0 to 1440"""
     command: Command = Command()
     apprise: Apprise = Apprise()
+    ntfy: NtfyPhone = NtfyPhone()
 
     @model_validator(mode="after")
     def _complete(self) -> "Notify":
@@ -293,6 +491,8 @@ class Notify(Section):
             raise ValueError('use names "command", but [notify.command] argv is empty')
         if "apprise" in self.use and not self.apprise.urls:
             raise ValueError('use names "apprise", but [notify.apprise] urls is empty')
+        if "ntfy" in self.use and not (self.ntfy.topic and self.ntfy.url):
+            raise ValueError('use names "ntfy", but [notify.ntfy] topic or url is empty')
         return self
 
 

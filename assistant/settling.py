@@ -28,6 +28,8 @@ class Turn:
     """The same for a plain When sentence, which needs no model; None for anything else."""
     resumed: bool
     """It was accepted before a crash, or kept until a model answered: the person is not listening any more."""
+    may: frozenset[str] | None = None
+    """The kinds that may be asked for on its channel, None for all."""
 
 
 def new_reminder(e: Entry, tz: ZoneInfo) -> NewReminder:
@@ -37,7 +39,7 @@ def new_reminder(e: Entry, tz: ZoneInfo) -> NewReminder:
 
 
 class Settler:
-    """`listening` are the channels on which not everything is meant for the assistant."""
+    """`listening` are the channels on which not everything is meant for the assistant: what is not is forgotten."""
 
     def __init__(
         self,
@@ -98,15 +100,18 @@ class Settler:
         reminders: Sequence[Reminder] = (),
         question: Question | None = None,
     ) -> Reply:
-        """Answer what changed nothing. What was not meant for an assistant that listens all the time is not kept."""
-        unkept = u and u.kind == "other" and not u.error and turn.request.channel in self._listening
-        if unkept:
-            self._store.forget_request(turn.request.id)
-        else:
-            self.settle(turn, said, u, question)
+        """Answer what changed nothing."""
+        if u and u.kind == "other" and turn.request.channel in self._listening:
+            return self.forget(turn)
+        self.settle(turn, said, u, question)
         if u and u.kind == "other" and not turn.resumed:
-            self._hindsight.doubt(turn.request.channel, Heard(None if unkept else turn.request.id, u.text, u.rewrite))
+            self._hindsight.doubt(turn.request.channel, Heard(turn.request.id, u.text, u.rewrite))
         return self.tell(turn, said, u, reminders, question)
+
+    def forget(self, turn: Turn) -> Reply:
+        """Keep nothing of what was not meant for the assistant."""
+        self._store.forget_request(turn.request.id)
+        return Reply(replies.OTHER, "other", turn.request.id)
 
     def settle(self, turn: Turn, said: str, u: Understanding | None, question: Question | None = None) -> None:
         """To be called inside the transaction of what was done."""

@@ -32,6 +32,7 @@ class NewReminder:
     due: datetime
     """Aware."""
     parent_id: int | None = None
+    even_at_night: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,12 @@ class Store:
         row = self.db.one("SELECT * FROM requests WHERE id = ?", (id,))
         return row and _stored_request(row)
 
+    def request_like(self, prefix: str) -> StoredRequest | None:
+        """The request whose id is the greatest of those that begin so."""
+        row = self.db.one("SELECT * FROM requests WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1",
+                          (prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)))
+        return row and _stored_request(row)
+
     def latest_request(self, channel: str) -> StoredRequest | None:
         """The request that was answered last on this channel."""
         row = self.db.one(
@@ -143,10 +150,10 @@ class Store:
         with self.transaction():
             ids = [
                 self.db.execute(
-                    'INSERT INTO reminders (request_id, task, "when", wall, fold, zone, rrule, due, parent_id, state)'
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')",
+                    'INSERT INTO reminders (request_id, task, "when", wall, fold, zone, rrule, due, parent_id,'
+                    " even_at_night, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')",
                     (request_id, r.task, r.when, _wall_text(r.wall), r.wall.fold, r.zone, r.rrule, to_text(r.due),
-                     r.parent_id),
+                     r.parent_id, r.even_at_night),
                 ).lastrowid
                 for r in new
             ]
@@ -179,6 +186,14 @@ class Store:
                             (state, -1 if limit is None else limit))
         return [read_reminder(row) for row in rows]
 
+    def ahead(self, limit: int) -> list[Reminder]:
+        """Those that will ring, soonest first."""
+        rows = self.db.rows("SELECT * FROM reminders WHERE state = 'pending' ORDER BY due, id LIMIT ?", (limit,))
+        return [read_reminder(row) for row in rows]
+
+    def count_ahead(self) -> int:
+        return self.db.value("SELECT count(*) FROM reminders WHERE state = 'pending'")
+
     def count_active(self) -> int:
         return self.db.value("SELECT (SELECT count(*) FROM reminders WHERE state = 'pending')"
                              " + (SELECT count(*) FROM reminders WHERE state = 'fired')")
@@ -195,6 +210,11 @@ class Store:
             (to_text(since) if since else None,),
         )
         return row and self.reminder(row["reminder_id"])
+
+    def ringing(self) -> int | None:
+        """The reminder that came due last of those that ring, also if no notifier has been heard yet."""
+        return self.db.value("SELECT reminder_id FROM deliveries WHERE state = 'ringing'"
+                             " ORDER BY coalesce(rung_at, fired_at) DESC, id DESC LIMIT 1")
 
     def cancel(self, ids: Iterable[int]) -> list[Reminder]:
         """End reminders, recurring ones with their snoozed occurrences. Raises `NotFound`, and then changes nothing."""
@@ -250,7 +270,7 @@ class Store:
                 return self.snooze(child, until, now)
             self._hush(id, "snoozed", now)
             self.db.execute("UPDATE reminders SET state = 'done' WHERE id = ? AND state <> 'pending'", (id,))
-            new = NewReminder(reminder.task, when, wall, reminder.zone, None, until, parent_id=id)
+            new = NewReminder(reminder.task, when, wall, reminder.zone, None, until, id, reminder.even_at_night)
             return self.add_reminders(reminder.request_id, [new])[0]
 
     def move(self, id: int, *, when: str, wall: datetime, zone: str, rrule: str | None, due: datetime) -> Reminder:
@@ -309,7 +329,7 @@ def read_reminder(row: sqlite3.Row) -> Reminder:
     wall = datetime.fromisoformat(row["wall"]).replace(fold=row["fold"])
     return Reminder(
         row["id"], row["request_id"], row["task"], row["when"], wall, row["zone"], row["rrule"],
-        to_instant(row["due"]) if row["due"] else None, row["state"], row["parent_id"],
+        to_instant(row["due"]) if row["due"] else None, row["state"], row["parent_id"], bool(row["even_at_night"]),
     )
 
 

@@ -14,7 +14,7 @@ from assistant.errors import ConfigError, NoTranscriber, TranscriptionTimeout
 from assistant.messages import Transcript, Utterance
 from assistant.sections import Stt
 from assistant.stt_hints import Hints
-from assistant.stt_models import fetch, on_disk, usual
+from assistant.stt_models import failed_lately, fetch, on_disk, usual
 from assistant.stt_sphinx import LANGUAGE, SphinxTranscriber
 from assistant.stt_whisper import WhisperTranscriber
 
@@ -56,29 +56,35 @@ def transcriber(config: Config, recent: Callable[[], Iterable[str]] = tuple, pat
             from assistant.stt_openai import OpenAITranscriber
 
             return OpenAITranscriber(settings, hints)
+        case "wyoming":
+            from assistant.stt_wyoming import WyomingTranscriber
+
+            return WyomingTranscriber(settings, hints)
         case "pocketsphinx":
             return SphinxTranscriber(settings)
         case "faster-whisper":
             return FetchedTranscriber(settings, hints, None, patience)
         case _:
             meanwhile = SphinxTranscriber(settings) if settings.language == LANGUAGE else None
-            return FetchedTranscriber(settings, hints, meanwhile, patience)
+            return FetchedTranscriber(settings, hints, meanwhile, patience, failed=failed_lately)
 
 
 class FetchedTranscriber:
     """faster-whisper as soon as its model is on this machine; until then, and if it cannot be had, `meanwhile`.
 
     A model that is not here is fetched once for each time that this is entered, while others work; what it means for
-    the person is said once. Without `meanwhile`, `transcribe` waits for the model, and raises `NoTranscriber` if it
-    cannot be had. Raises `ConfigError` for a model that does not know the language.
+    the person is said once. Where there is a `meanwhile`, it is left at that if `failed` knows of a fetch that failed
+    lately. Without one, `transcribe` waits for the model, and raises `NoTranscriber` if it cannot be had. Raises
+    `ConfigError` for a model that does not know the language.
     """
 
     def __init__(
         self, settings: Stt, hints: Hints, meanwhile: Transcriber | None, patience: float = 0.0,
         fetch: Callable[[str], Awaitable[Path]] = fetch,
+        failed: Callable[[str], NoTranscriber | None] = lambda model: None,
     ) -> None:  # fmt: skip
         self._settings, self._hints, self._meanwhile, self._patience = settings, hints, meanwhile, patience
-        self._fetch_now = fetch
+        self._fetch_now, self._failed = fetch, failed
         self._model = settings.model or usual(settings.language)
         if self._model.endswith(".en") and settings.language != "en":
             raise ConfigError(
@@ -121,6 +127,8 @@ class FetchedTranscriber:
             return
         if folder:
             await self._use(folder, parts)
+        elif self._meanwhile and (problem := self._failed(self._model)):
+            self._give_up(problem)
         else:
             until = ""
             if self._meanwhile and not self._patience:
@@ -131,10 +139,14 @@ class FetchedTranscriber:
     async def _fetch(self) -> None:
         try:
             folder = await self._fetch_now(self._model)
+            await self._use(folder, self._parts)
         except NoTranscriber as e:
             self._give_up(e)
             return
-        await self._use(folder, self._parts)
+        except Exception as e:  # a bug; whoever waits for the model is to be told something
+            log.exception("a bug in fetching the model %s", self._model)
+            self._give_up(NoTranscriber(f"faster-whisper's model {self._model} was not fetched ({e}): start again."))
+            return
         log.info("faster-whisper's model %s is here and listens from now on", self._model)
 
     async def _use(self, folder: Path, parts: AsyncExitStack) -> None:
@@ -174,4 +186,4 @@ class FetchedTranscriber:
                 self._give_up(e)
         if self._meanwhile:
             return await ask(self._meanwhile)
-        raise self._problem
+        raise self._problem or NoTranscriber(f"The fetch of the model {self._model} was stopped: start again.")

@@ -9,12 +9,18 @@ that it can be stopped at any time; what has arrived by then is kept and not fet
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from assistant.clock import Clock, SystemClock
 from assistant.errors import NoTranscriber
+from assistant.whole_file import write_whole
+
+log = logging.getLogger(__name__)
 
 FILES = ("config.json", "model.bin", "tokenizer.json")
 """Without the last faster-whisper would fetch one by itself."""
@@ -24,6 +30,9 @@ LONGEST_SECONDS = 3600.0
 """After so long a fetch is given up; base.en has 145 MB."""
 CONTACT_SECONDS = 20.0
 """The hub must answer within so many; its client would wait for ever (for the next piece of a file, ten seconds)."""
+
+AGAIN = timedelta(hours=1)
+"""So long a fetch that failed is remembered."""
 
 
 def usual(language: str) -> str:
@@ -70,12 +79,74 @@ def on_disk(model: str, cache: Path | None = None) -> Path | None:
     return Path(found).parent if isinstance(found, str) and complete(Path(found).parent) else None
 
 
-async def fetch(model: str, seconds: float = LONGEST_SECONDS, contact: float = CONTACT_SECONDS) -> Path:
+def failures() -> Path:
+    """The file that remembers which fetches failed."""
+    import platformdirs  # not at the top: the process that fetches starts sooner without
+
+    from assistant.config import APP
+
+    return platformdirs.user_cache_path(APP, appauthor=False) / "speech-models.json"
+
+
+def failed_lately(model: str, memory: Path | None = None, clock: Clock | None = None) -> NoTranscriber | None:
+    """What went wrong when a model was to be fetched within the last hour; None if nothing did."""
+    try:
+        at, why = _failures(memory or failures())[model]
+        tried = datetime.fromisoformat(at)
+        age = (clock or SystemClock()).now() - tried
+    except (KeyError, ValueError, TypeError):
+        return None
+    if not timedelta(0) <= age < AGAIN:
+        return None
+    return NoTranscriber(
+        f"faster-whisper's model {model} could not be fetched at {tried.astimezone():%H:%M} ({why}): connect to the "
+        f"network, it is tried again after {(tried + AGAIN).astimezone():%H:%M}; or name its folder in [stt] model."
+    )
+
+
+def _failures(memory: Path) -> dict:
+    """By model: when, and why. A file that cannot be read knows of none."""
+    try:
+        found = json.loads(memory.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _remember(model: str, why: str | None, memory: Path, now: datetime) -> None:
+    """That a fetch failed, and why; None: it did not. It is of no matter if that cannot be written."""
+    found = _failures(memory)
+    if found.pop(model, None) is None and why is None:
+        return
+    if why is not None:
+        found[model] = now.astimezone(UTC).isoformat(), why
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(memory, json.dumps(found))
+    except OSError as e:
+        log.debug("a fetch that failed is not remembered: %s", e)
+
+
+async def fetch(
+    model: str, seconds: float = LONGEST_SECONDS, contact: float = CONTACT_SECONDS, memory: Path | None = None,
+    clock: Clock | None = None,
+) -> Path:  # fmt: skip
     """The folder of a model that is fetched now; with a progress bar if standard error is a terminal.
 
     Cancelling it stops the fetch. Raises `NoTranscriber` if it cannot be had: the hub says so, or nothing within
-    `contact` seconds, or it takes longer than `seconds`.
+    `contact` seconds, or it takes longer than `seconds`; `failed_lately` tells that for an hour.
     """
+    memory, clock = memory or failures(), clock or SystemClock()
+    try:
+        folder = await _fetch(model, seconds, contact)
+    except _CannotBeHad as e:
+        _remember(model, e.why, memory, clock.now())
+        raise
+    _remember(model, None, memory, clock.now())
+    return folder
+
+
+async def _fetch(model: str, seconds: float, contact: float) -> Path:
     shown = sys.stderr.isatty()
     try:
         process = await asyncio.create_subprocess_exec(
@@ -85,12 +156,12 @@ async def fetch(model: str, seconds: float = LONGEST_SECONDS, contact: float = C
             env=os.environ | ({} if shown else {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}),
         )  # fmt: skip
     except OSError as e:
-        raise _cannot_be_had(model, e.strerror or str(e)) from None
+        raise _CannotBeHad(model, e.strerror or str(e)) from None
     try:
         async with asyncio.timeout(seconds):
             out, _ = await process.communicate()
     except TimeoutError:
-        raise _cannot_be_had(model, f"it was not here after {seconds / 60:.0f} minutes") from None
+        raise _CannotBeHad(model, f"it was not here after {seconds / 60:.0f} minutes") from None
     finally:
         if process.returncode is None:
             process.kill()
@@ -100,15 +171,17 @@ async def fetch(model: str, seconds: float = LONGEST_SECONDS, contact: float = C
     except ValueError:
         answer = {"error": f"the fetch ended with {process.returncode}"}
     if "error" in answer:
-        raise _cannot_be_had(model, answer["error"])
+        raise _CannotBeHad(model, answer["error"])
     return Path(answer["folder"])
 
 
-def _cannot_be_had(model: str, why: str) -> NoTranscriber:
-    return NoTranscriber(
-        f"faster-whisper's model {model} cannot be fetched ({why}): connect to the network and start again, "
-        "or put its folder on this machine and name that in [stt] model."
-    )
+class _CannotBeHad(NoTranscriber):
+    def __init__(self, model: str, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"faster-whisper's model {model} cannot be fetched ({why}): connect to the network and start again, "
+            "or put its folder on this machine and name that in [stt] model."
+        )
 
 
 def main() -> None:

@@ -17,14 +17,13 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from assistant import playing
 from assistant.config import Config
 from assistant.errors import SpeakerError
 from assistant.programs import run
 from assistant.sections import Tts
 from assistant.voice import Engine, Speaker, Voice
 
-PLAYERS = ("paplay", "aplay", "afplay")
-"""Programs that play a WAV file: of PulseAudio or PipeWire, of ALSA, of macOS."""
 UNHEARD = re.compile(r"error: |audio_\w+: .*fail")
 """What espeak-ng and flite say when they cannot play; they end with status 0 all the same."""
 GET_ONE = "install espeak-ng (Debian: apt install espeak-ng), or set [tts] engine"
@@ -115,9 +114,8 @@ class Piper:
 
     name = "piper"
 
-    def __init__(self, voice: str, players: tuple[str, ...] = PLAYERS) -> None:
+    def __init__(self, voice: str) -> None:
         self._voice = Path(voice).expanduser() if voice else None
-        self._players = players
 
     async def speak(self, text: str) -> None:
         if problem := self.problem():
@@ -127,17 +125,7 @@ class Piper:
             told = await run(argv, one_line(text), {"TMPDIR": folder}, error=SpeakerError, keep_output=True)
         if not told.kept.startswith(b"RIFF"):
             raise SpeakerError(f"{argv[0]} makes no sound: see whether it is Piper, the speech synthesiser.")
-        await self._play(told.kept)
-
-    async def _play(self, sound: bytes) -> None:
-        """By the first player that can: one may be there without its server."""
-        failure = None
-        for player in filter(shutil.which, self._players):
-            try:
-                return await _play(player, sound)
-            except SpeakerError as e:
-                failure = e
-        raise failure or SpeakerError(self._no_player())
+        await playing.play(told.kept)
 
     def problem(self) -> str | None:
         if not self._voice:
@@ -148,22 +136,9 @@ class Piper:
                 return f"There is no voice at {file}: correct [tts] voice; a voice is an .onnx file and its .onnx.json."
         if not self._program():
             return "piper is not found: install it (pip install piper-tts)."
-        return None if any(map(shutil.which, self._players)) else self._no_player()
-
-    def _no_player(self) -> str:
-        return f"Nothing here plays sound ({', '.join(self._players)}): install one (Debian: apt install alsa-utils)."
+        return playing.problem()
 
     @staticmethod
     def _program() -> str | None:
         """On PATH, or beside this Python, where pip puts it."""
         return shutil.which("piper") or shutil.which("piper", path=os.path.dirname(sys.executable))
-
-
-async def _play(player: str, sound: bytes) -> None:
-    if player == "afplay":  # it reads no standard input
-        with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-            file.write(sound)
-            file.flush()
-            await run([player, file.name], error=SpeakerError)
-    else:
-        await run([player, *(["-q"] if player == "aplay" else [])], sound, error=SpeakerError)

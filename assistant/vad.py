@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from assistant.audio import BLOCK, Block
-from assistant.endpointing import QUIETEST, Ending, Endpointer, blocks
+from assistant.endpointing import BEGINS, QUIETEST, Ending, Endpointer, blocks
 from assistant.errors import AudioError
 from assistant.messages import Utterance
 
@@ -153,6 +153,35 @@ class Gate:
         return self._detector.probability(block) if self._open else 0.0
 
 
+class Segmenter:
+    """Takes blocks in their order, and tells which one completes an utterance: gate, detector and endpointer."""
+
+    def __init__(self, detector: SpeechProbability, ending: Ending = "default") -> None:
+        self._gate, self._endpointer = Gate(detector), Endpointer(ending)
+        self.speech = False
+        """Whether the last block was speech by itself."""
+
+    @property
+    def speaking(self) -> bool:
+        """Whether an utterance is under way."""
+        return self._endpointer.speaking
+
+    def take(self, block: Block) -> Utterance | None:
+        """The utterance that ends with this block, or ended before it; None where none does."""
+        if not self._endpointer.follows(block):
+            self._gate.reset()
+        loud = level(block.pcm)
+        probability = self._gate.probability(block.pcm, loud)
+        self.speech = probability >= BEGINS
+        return self._endpointer.take(block, probability, loud)
+
+    def end(self) -> Utterance | None:
+        """There is no more sound, or what comes does not follow: the utterance that was under way. It begins anew."""
+        self._gate.reset()
+        self.speech = False
+        return self._endpointer.end()
+
+
 async def utterances(
     source: AsyncIterable[Block], ending: Ending = "default", detector: SpeechProbability | None = None
 ) -> AsyncIterator[Utterance]:
@@ -160,13 +189,9 @@ async def utterances(
 
     Without a detector it is `Silero`, which raises `AudioError`; errors of the source pass through.
     """
-    gate = Gate(detector or await asyncio.to_thread(Silero))
-    endpointer = Endpointer(ending)
+    segmenter = Segmenter(detector or await asyncio.to_thread(Silero), ending)
     async for block in source:
-        if not endpointer.follows(block):
-            gate.reset()
-        loud = level(block.pcm)
-        if utterance := endpointer.take(block, gate.probability(block.pcm, loud), loud):
+        if utterance := segmenter.take(block):
             yield utterance
-    if utterance := endpointer.end():
+    if utterance := segmenter.end():
         yield utterance

@@ -29,6 +29,8 @@ APT_FOR_TESTS = {
     "espeak-ng": "espeak-ng",
     "faketime": "faketime",
     "flite": "flite",
+    "mosquitto": "mosquitto",
+    "mosquitto_pub": "mosquitto-clients",
     "nginx": "nginx",
     "openssl": "openssl",
     "pactl": "pulseaudio-utils",
@@ -38,7 +40,7 @@ APT_FOR_TESTS = {
     "/usr/lib/*/libportaudio.so.2": "libportaudio2",
 }
 """Command, or pattern of a file, -> Debian package: the tests move the clock of a real daemon, put a real nginx before
-a real service, and speak with the voices of synthesisers into a microphone that is a sound server."""
+a real service, talk to a real MQTT broker, and speak with the voices of synthesisers into a microphone that is a sound server."""
 
 
 def stop(sentence: str) -> None:
@@ -142,18 +144,28 @@ def is_there(what: str) -> bool:
     return bool(glob.glob(what) if "/" in what else shutil.which(what, path=where))
 
 
-def need_apt_packages() -> None:
-    missing = [package for what, package in APT_FOR_TESTS.items() if not is_there(what)]
-    if not missing:
-        return
-    if os.geteuid() or not shutil.which("apt-get"):
+def want_apt_packages() -> None:
+    """Tests skip without what they need, so what cannot be had ends nothing."""
+    missing = _missing()
+    if missing and not os.geteuid() and shutil.which("apt-get"):
+        _apt("update")
+        if not _apt("install", *missing):  # one that cannot be had keeps no other from being installed
+            for package in missing:
+                _apt("install", package)
+        missing = _missing()
+    if missing:
         say(f"Some tests will be skipped, for want of: {' '.join(missing)} (Debian: apt install {' '.join(missing)}).")
-        return
+
+
+def _apt(*words: str) -> bool:
+    """Whether apt-get did it."""
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
-        apt = ["apt-get", "-q", "-o", "Acquire::Retries=3", *command]
-        if subprocess.run(apt, env=environ, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode:
-            stop(f"apt-get could not install {' '.join(missing)}, which tests need.")
+    command = ["apt-get", "-q", "-y", "--no-install-recommends", "-o", "Acquire::Retries=3", *words]
+    return not subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode
+
+
+def _missing() -> list[str]:
+    return [package for what, package in APT_FOR_TESTS.items() if not is_there(what)]
 
 
 def main() -> None:
@@ -161,7 +173,7 @@ def main() -> None:
     if purpose not in EXTRAS:
         stop(f"say what for: {', '.join(EXTRAS)}.")
     if purpose == "test":
-        need_apt_packages()
+        want_apt_packages()
     if installed(purpose):
         return
     with LOCK.open("w") as lock:

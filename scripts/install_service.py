@@ -15,6 +15,8 @@ PROGRAM = TOP / ".venv/bin/assistant"
 NAME = "reminder-assistant"
 PRIVATE = ("Desktop", "Documents", "Downloads")
 """Folders that macOS opens to no program that a person has not allowed it."""
+MODES = ("push", "word", "always")
+"""Of `assistant run --wake`; in all but the first it opens the microphone by itself."""
 
 
 def stop(sentence: str, status: int = 1) -> NoReturn:
@@ -47,6 +49,8 @@ class Supervisor(Protocol):
         """Prints how the service does; the exit status of that."""
     def advice(self) -> str:
         """What is good to know once it runs."""
+    def deaf(self) -> str:
+        """What to do if no sound arrives there."""
 
 
 def call(*command: str | Path, quiet: bool = False) -> int:
@@ -55,12 +59,19 @@ def call(*command: str | Path, quiet: bool = False) -> int:
     return subprocess.run(command, stdin=subprocess.DEVNULL, **options).returncode
 
 
+def ours(*command: str | Path, **options) -> subprocess.CompletedProcess:
+    """A command of ours, run with the settings that the service has."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("ASSISTANT_")}
+    return subprocess.run(command, stdin=subprocess.DEVNULL, cwd=TOP, env=env, **options)
+
+
 class Launchd:
     """A LaunchAgent: launchd.plist(5), launchctl(1)."""
 
     label = f"local.{NAME}"
 
-    def __init__(self) -> None:
+    def __init__(self, options: list[str]) -> None:
+        self.options = options
         home = Path.home()
         self.file = home / f"Library/LaunchAgents/{self.label}.plist"
         self.log = home / f"Library/Logs/{NAME}.log"
@@ -70,7 +81,7 @@ class Launchd:
     def content(self) -> bytes:
         return plistlib.dumps({
             "Label": self.label,
-            "ProgramArguments": [str(PROGRAM), "run"],
+            "ProgramArguments": [str(PROGRAM), "run", *self.options],
             "WorkingDirectory": str(TOP),
             "EnvironmentVariables": {
                 "PATH": "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
@@ -117,11 +128,16 @@ class Launchd:
     def advice(self) -> str:
         return f"Its log is {self.log}."
 
+    def deaf(self) -> str:
+        return ("If it has no permission: in System Settings > Privacy & Security > Microphone switch on Python, or "
+                "whatever runs it, and run this again.")
+
 
 class Systemd:
     """A user unit: systemd.service(5), systemctl(1)."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: list[str]) -> None:
+        self.options = options
         settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
         self.unit = f"{NAME}.service"
         self.file = settings / "systemd/user" / self.unit
@@ -137,7 +153,7 @@ StartLimitBurst=30
 [Service]
 Type=exec
 # By a shell, as the name of a program may not have quotes in it for systemd, but any word after it may.
-ExecStart=/bin/sh -c 'exec "$$0" run' "{program}"
+ExecStart=/bin/sh -c 'exec "$$0" {" ".join(["run", *self.options])}' "{program}"
 SyslogIdentifier={NAME}
 WorkingDirectory={str(TOP).replace("%", "%%")}
 Restart=on-failure
@@ -185,14 +201,19 @@ WantedBy=default.target
         return (f"Its log: journalctl --user -u {NAME}. It ends when you log out, unless you say once: "
                 "loginctl enable-linger")
 
+    def deaf(self) -> str:
+        return "`assistant devices --test` tries the microphone, `assistant doctor` says more."
+
 
 def main() -> None:
     parser = argparse.ArgumentParser("scripts/install-service", usage="scripts/install-service --help")
     what = parser.add_mutually_exclusive_group()
     for option in ("--status", "--uninstall", "--dry-run"):
         what.add_argument(option, action="store_true")
+    parser.add_argument("--wake", choices=MODES)
     asked = parser.parse_args()
-    service: Supervisor = Launchd() if sys.platform == "darwin" else Systemd()
+    options = ["--wake", asked.wake] if asked.wake else []
+    service: Supervisor = Launchd(options) if sys.platform == "darwin" else Systemd(options)
     if asked.dry_run:
         say(f"# {service.file}\n{service.content().decode()}")
         return
@@ -202,10 +223,10 @@ def main() -> None:
     if asked.uninstall:
         uninstall(service)
     else:
-        install(service)
+        install(service, asked.wake)
 
 
-def install(service: Supervisor) -> None:
+def install(service: Supervisor, wake: str | None) -> None:
     if os.geteuid() == 0 and "SUDO_USER" in os.environ:
         stop("run this as yourself, without sudo: it is your service.")
     if not PROGRAM.exists():
@@ -213,9 +234,14 @@ def install(service: Supervisor) -> None:
     if "\n" in str(TOP):
         stop("the name of this folder has a line break in it: give it another.")
     content = service.content()
+    listens = (wake or mode()) in MODES[1:]
     if service.file.exists() and service.file.read_bytes() == content and service.running():
         say(f"The assistant is a service of yours already ({service.file}).")
+        if listens:
+            hear(service)
         return
+    if listens and sys.platform == "darwin":
+        ask_permission()
     service.file.parent.mkdir(parents=True, exist_ok=True)
     part = service.file.with_name(f".{service.file.name}.part")
     part.write_bytes(content)
@@ -227,6 +253,31 @@ def install(service: Supervisor) -> None:
         say(f"It does not see what is set in this terminal alone ({', '.join(sorted(hidden))}): put that into .env.")
     if sys.platform == "darwin" and any(TOP.is_relative_to(Path.home() / folder) for folder in PRIVATE):
         say(f"macOS may not let it read {TOP}: move the checkout out of {', '.join(PRIVATE)} if its log says so.")
+    if listens:
+        hear(service)
+
+
+def mode() -> str:
+    """`[wake] mode` of the settings; empty where they cannot be read, which the log of the service tells then."""
+    python, code = PROGRAM.with_name("python"), "from assistant.config import load; print(load().wake.mode)"
+    try:
+        return ours(python, "-c", code, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
+
+
+def ask_permission() -> None:
+    """macOS asks only what is started in a terminal; what launchd starts records zeros if it has no permission."""
+    say("The assistant is going to listen by itself: allow it the microphone if you are asked, and say something.")
+    if ours(PROGRAM, "devices", "--test").returncode:
+        say("It is set up all the same; what is wrong with the microphone can be put right later.")
+
+
+def hear(service: Supervisor) -> None:
+    """Whether real sound arrives at the service itself, which need not have the permission that a terminal has."""
+    say("Waiting until sound arrives at it ...")
+    if ours(PROGRAM, "hearing", "--wait").returncode == 1:  # it says what it heard
+        say(service.deaf())
 
 
 def uninstall(service: Supervisor) -> None:

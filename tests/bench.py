@@ -2,7 +2,8 @@
 
 scripts/bench            # a table of the model and the daemon
 scripts/bench serve      # of the model service, beside llama-cpp-python's own server
-scripts/bench voice      # of hearing, and of writing down what is said
+scripts/bench voice      # of hearing, of wake words, and of writing down what is said
+scripts/bench mqtt       # of other devices, by a real Mosquitto
 scripts/bench --json
 """
 
@@ -148,7 +149,7 @@ def many(figures: dict, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("daemon", "serve", "voice"), default="daemon")
+    parser.add_argument("what", nargs="?", choices=("daemon", "serve", "voice", "mqtt"), default="daemon")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--idle", type=float, default=30, help="seconds of idleness to measure")
     parser.add_argument("--seconds", type=float, default=10, help="seconds of each load of the model service, and of listening")
@@ -160,10 +161,15 @@ def main() -> None:
         serve(figures, options.seconds)
         others(figures, options.seconds)
     elif options.what == "voice":
-        from tests.bench_voice import listening, transcription
+        from tests.bench_voice import listening, transcription, waking
 
         listening(figures, options.seconds)
+        waking(figures, options.seconds)
         transcription(figures)
+    elif options.what == "mqtt":
+        from tests.bench_mqtt import devices
+
+        devices(figures, _quantiles)
     else:
         model(figures)
         daemon(figures, options.idle)

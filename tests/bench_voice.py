@@ -25,7 +25,11 @@ from tests.process import ROOT
 from tests.speech import FLITE, PROSE, SENTENCES, Recording, joined, mixed, room, speak, spoken
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from assistant.audio import Block
     from assistant.messages import Utterance
+    from assistant.wake import WakeWord
 
 SOUNDS = {
     "silence": lambda seconds: speech.silence(seconds),
@@ -43,22 +47,23 @@ NOT_SPEECH = {
 async def listen(kind: str, seconds: float) -> dict:
     """Share of a core and memory of a process that listens to a sound as it comes from a microphone."""
     sound, detector = SOUNDS[kind](seconds), Silero()
-
-    async def paced():
-        loop = asyncio.get_running_loop()
-        ready = loop.time()
-        async for block in Recording(sound):
-            ready += BLOCK / RATE
-            await asyncio.sleep(ready - loop.time())
-            yield block
-
     used, began = process_time(), perf_counter()
-    heard = [utterance async for utterance in utterances(paced(), detector=detector)]
+    heard = [utterance async for utterance in utterances(_paced(sound), detector=detector)]
     return {
         "CPU % of a core": round(100 * (process_time() - used) / (perf_counter() - began), 2),
         "memory MiB": _resident(),
         "utterances": len(heard),
     }
+
+
+async def _paced(sound: np.ndarray) -> "AsyncIterator[Block]":
+    """As it comes from a microphone."""
+    loop = asyncio.get_running_loop()
+    ready = loop.time()
+    async for block in Recording(sound):
+        ready += BLOCK / RATE
+        await asyncio.sleep(ready - loop.time())
+        yield block
 
 
 def _resident() -> int:
@@ -125,6 +130,68 @@ def listening(figures: dict, seconds: float = 20) -> None:
     endpointing(figures)
 
 
+TEMPOS = (0.9, 1.0, 1.1)
+"""As fast, and as high, as it is said."""
+
+
+def waking(figures: dict, seconds: float = 20) -> None:
+    """Wake words by synthesisers: how often each is heard, how late, how often something else is taken for it; and what
+    waiting for one costs."""
+    from assistant.wake import known, wake_word
+
+    others = {kind: noise(120) for kind, noise in NOT_SPEECH.items()}
+    others["talk"] = joined(*(speak(text, voice) for voice in speech.VOICES for text in (*PROSE, *SENTENCES)))
+    minutes = round(sum(map(len, others.values())) / RATE / 60)
+    for name in known():
+        word, late = wake_word(name), []
+        for noise, snr in ((None, None), (speech.pink, 20), (speech.pink, 10), (speech.babble, 20), (speech.babble, 10)):
+            row = {voice: 0 for voice in speech.VOICES}
+            for voice in row:
+                for tempo in TEMPOS:
+                    said = _faster(speak(word.name, voice), tempo)
+                    sound = joined(speech.silence(2), said, speech.silence(1.5))
+                    sound = mixed(sound, noise(5), snr) if noise else joined(room(2), said, room(1.5))
+                    found = _detections(word, sound)
+                    row[voice] += bool(found)
+                    late += [1000 * (at - 2 - spoken(said)[1] / RATE) for at in found[:1]]
+            figures[f"{word.name}, {noise.__name__ if noise else 'quiet'} {snr or ''}".strip()] = row | {"of": len(TEMPOS)}
+        late.sort()
+        figures[f"end of {word.name} to detection, ms"] = {
+            "p50": round(statistics.median(late)), "p95": round(late[int(0.95 * (len(late) - 1))])
+        }  # fmt: skip
+        figures[f"false {word.name} in {minutes} minutes"] = {
+            kind: len(_detections(word, sound)) for kind, sound in others.items()
+        }
+    command = [sys.executable, "-m", "tests.bench_voice", "wake", str(seconds)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    figures["waiting for okay nabu while people talk"] = json.loads(done.stdout)
+
+
+def _faster(sound: np.ndarray, tempo: float) -> np.ndarray:
+    return speech.pcm(np.interp(np.arange(0, len(sound) - 1, tempo), np.arange(len(sound)), sound))
+
+
+def _detections(word: "WakeWord", sound: np.ndarray) -> list[float]:
+    """At how many seconds of a sound."""
+    word.reset()
+    return [(start + BLOCK) / RATE for start in range(0, len(sound) - BLOCK + 1, BLOCK)
+            if word.take(sound[start : start + BLOCK].tobytes())]  # fmt: skip
+
+
+async def _wait(seconds: float) -> dict:
+    from assistant.wake import wake_word
+
+    sound, before = SOUNDS["speech"](seconds), _resident()
+    word = wake_word("okay_nabu")
+    used, began = process_time(), perf_counter()
+    heard = [block async for block in _paced(sound) if word.take(block.pcm)]
+    return {
+        "CPU % of a core": round(100 * (process_time() - used) / (perf_counter() - began), 2),
+        "memory of it MiB": _resident() - before,
+        "detections": len(heard),
+    }
+
+
 def transcription(figures: dict) -> None:
     """Words wrong and time of PocketSphinx on thirty requests by three voices; time and memory of Whisper at its real
     sizes, of weights that say one sentence: how well it hears they do not show."""
@@ -189,4 +256,8 @@ def _heard(sound: np.ndarray) -> "Utterance":
 
 if __name__ == "__main__":
     kind, what = sys.argv[1:]
-    print(json.dumps(asyncio.run(_whisper(Path(what)) if kind == "whisper" else listen(kind, float(what)))))
+    if kind == "whisper":
+        measured = _whisper(Path(what))
+    else:
+        measured = _wait(float(what)) if kind == "wake" else listen(kind, float(what))
+    print(json.dumps(asyncio.run(measured)))

@@ -1,7 +1,9 @@
 """Long runs: a daemon killed at random instants and fed with what nobody would say; a model service that goes wrong in
-every way while requests come in; a retraining killed in each step.
+every way while requests come in; an MQTT broker killed again and again, bursts, and malformed messages; a retraining
+killed in each step.
 
-    scripts/soak                    # 100 kills, 1,000 hostile requests, 500 requests in each of two storms, 9 steps
+    scripts/soak                    # 100 kills, 1,000 hostile requests, 500 requests in each of two storms, 9 steps;
+                                    # by MQTT 50 kills, 50 restarts, 2,000 requests at once, 2,000 malformed messages
     scripts/soak --kills 500 --seed 7
 
 Prints what it found and exits with 1 if anything was lost, doubled or answered badly.
@@ -19,6 +21,7 @@ from pathlib import Path
 from random import Random
 from time import monotonic, sleep
 
+from tests import soak_mqtt
 from tests.chaos import storm
 from tests.process import ASSISTANT, Daemon
 from tests.retraining import STEPS, copy_of_checkout, smoke_killed_in
@@ -237,6 +240,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--hostile", type=int, default=1000)
     parser.add_argument("--storm", type=int, default=500)
+    parser.add_argument("--mqtt", type=int, default=2000, help="requests and messages over MQTT; a fortieth of it kills")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-retraining", action="store_true", help="leave the retraining out")
     options = parser.parse_args()
@@ -252,6 +256,7 @@ def main() -> int:
         print(f"{options.storm} requests while the model service goes wrong, order {order}: {dict(seen.kinds)}, "
               f"circuit opened {seen.metric('assistant_circuit_changes_total', state='open'):.0f} times, "
               f"{len(seen.faults)} faults")
+    devices = soak_mqtt.all_of_it(options.mqtt, options.seed)
     with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
         tally = kills(options.kills, options.seed, Path(a))
         faults = hostile(options.hostile, options.seed, Path(b))
@@ -259,9 +264,9 @@ def main() -> int:
         f"{tally.kills} kills: {len(tally.accepted)} reminders acknowledged, {len(tally.rung)} rang {sum(tally.rung.values())} times, {len(tally.faults)} faults"
     )
     print(f"{options.hostile} hostile requests by HTTP and by parse: {len(faults)} faults")
-    for fault in [*storms, *tally.faults, *faults][:40]:
+    for fault in [*storms, *devices, *tally.faults, *faults][:40]:
         print(" -", fault)
-    return 1 if storms or tally.faults or faults else 0
+    return 1 if storms or devices or tally.faults or faults else 0
 
 
 if __name__ == "__main__":

@@ -137,17 +137,17 @@ def floating_wav(path: Path, sound: np.ndarray) -> Path:
     return path
 
 
-def coded(path: Path, sound: np.ndarray, codec: str) -> Path:
-    """By FFmpeg, 44,100 samples a second in stereo."""
+def coded(path: Path, sound: np.ndarray, codec: str, rate: int = 44_100) -> Path:
+    """By FFmpeg, in stereo."""
     import av
 
     frame = av.AudioFrame.from_ndarray(np.repeat(sound * 32767, 2).astype("<i2")[None], "s16", "stereo")
-    frame.sample_rate = 44_100
+    frame.sample_rate = rate
     with av.open(str(path), "w") as file:
-        stream = file.add_stream(codec, rate=44_100, layout="stereo")
+        stream = file.add_stream(codec, rate=rate, layout="stereo")
         for whole in (frame, None):
             for fitting in [whole] if whole is None else av.AudioResampler(
-                stream.format.name, "stereo", 44_100, stream.codec_context.frame_size or None).resample(whole):
+                stream.format.name, "stereo", rate, stream.codec_context.frame_size or None).resample(whole):
                 file.mux(stream.encode(fitting))
     return path
 
@@ -159,6 +159,36 @@ def coded(path: Path, sound: np.ndarray, codec: str) -> Path:
 async def test_what_the_standard_library_does_not_know_is_left_to_ffmpeg(tmp_path, make):
     pytest.importorskip("av", reason="PyAV comes with faster-whisper")
     assert_is(await samples(make(tmp_path / "a")), tone(440)[:-20])
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("pcm_s16le", ".wav"), ("flac", ".flac"), ("libopus", ".ogg"),
+                                               ("libmp3lame", ".mp3"), ("libopus", ".webm"), ("aac", ".m4a")])
+async def test_the_bytes_of_a_recording_are_heard_like_its_file(tmp_path, codec, suffix):
+    pytest.importorskip("av", reason="PyAV comes with faster-whisper")
+    path = coded(tmp_path / f"a{suffix}", tone(440, 48_000), codec, 48_000)
+    from_file = b"".join(block.pcm for block in await heard(path))
+    async with WavFile(path.read_bytes()) as source:
+        assert b"".join([block.pcm async for block in source]) == from_file and len(from_file) > 5_000
+
+
+async def test_bytes_that_are_no_sound_are_refused_without_a_name():
+    pytest.importorskip("av", reason="PyAV comes with faster-whisper")
+    async with WavFile(b"hello") as source:
+        with pytest.raises(UnreadableSound, match=r"What was sent cannot be read as sound \(.+\)"):
+            await anext(source)
+
+
+@pytest.mark.parametrize("make", [
+    lambda path: path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.mp3\n#EXT-X-ENDLIST\n") and path,
+    lambda path: b"ffconcat version 1.0\nfile 'a.mp3'\n",
+], ids=["a file of HLS", "bytes for concat"])
+async def test_a_playlist_cannot_have_another_file_read(tmp_path, monkeypatch, make):
+    pytest.importorskip("av", reason="PyAV comes with faster-whisper")
+    monkeypatch.chdir(tmp_path)
+    coded(tmp_path / "a.mp3", tone(440, 44_100), "libmp3lame")
+    async with WavFile(make(tmp_path / "a.m3u8")) as source:
+        with pytest.raises(UnreadableSound):
+            await anext(source)
 
 
 def header(channels: int = 1, rate: int = RATE, width: int = 2) -> bytes:
@@ -185,7 +215,7 @@ async def test_what_is_no_sound_is_refused_in_one_sentence(tmp_path, content):
 async def test_what_is_no_file_is_refused(tmp_path, name):
     with pytest.raises(UnreadableSound) as refused:
         await heard(tmp_path / name)
-    assert (refused.value.status, refused.value.exit_status) == (400, 2)
+    assert (refused.value.status, refused.value.exit_status) == (415, 2)
 
 
 # Blocks

@@ -12,7 +12,7 @@ import pytest
 from tests.process import ASSISTANT, Daemon
 
 COMMANDS = ["run", "serve", "say", "listen", "list", "done", "cancel", "snooze", "move", "parse", "transcribe", "devices",
-            "doctor"]
+            "doctor", "hearing", "mute", "unmute", "hush"]
 NOW = ("--now", "2026-03-12T12:00", "--tz", "Europe/London")
 
 
@@ -291,7 +291,7 @@ def test_doctor_finds_everything_in_order(model, tmp_path):
                               ASSISTANT_HTTP__PORT="0")
     assert status == 0
     here = {"microphone", "voice", "disk", "daemon"}  # as this machine has them
-    assert {"model", "database", "zone", "notify log"} | here == set(checks)
+    assert {"model", "database", "zone", "notify log", "hearing"} | here == set(checks)
     assert {checks[name]["state"] for name in checks.keys() - here} == {"ok"}
 
 

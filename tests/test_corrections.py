@@ -18,6 +18,7 @@ from assistant.errors import AssistantError, NotFound, Unteachable
 from assistant.local import LlamaRewriter
 from assistant.meant import corrected_time, counted
 from assistant.migrations import _1_remember
+from assistant.overheard import OVERHEARD
 from assistant.store import Store
 from assistant.words import normalise, words
 from tests.process import ASSISTANT, Daemon
@@ -322,8 +323,8 @@ async def test_what_is_not_like_the_first_wording_is_a_request_of_its_own(home, 
 
 
 async def test_nothing_is_kept_of_chatter_beside_a_channel_that_listens(home):
-    await home.hear("what is the weather", "/other", channel="voice")
-    await home.hear(MUM, "call mum | 5:00?", channel="voice")
+    await home.hear("what is the weather", "/other", channel=OVERHEARD)
+    await home.hear(MUM, "call mum | 5:00?", channel=OVERHEARD)
     assert home.corrections.in_state() == []
     assert home.store.db.value("SELECT count(*) FROM requests WHERE text LIKE '%weather%'") == 0
 

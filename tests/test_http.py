@@ -220,7 +220,7 @@ async def test_health_tells_version_model_and_how_much_is_pending(client):
     assert (answer["status"], answer["model"], answer["pending"]) == ("ok", "scripted", 1)
     assert set(answer) == {
         "status", "version", "model", "model_sha256", "model_pointer", "remote", "pending", "kept",
-        "uptime_s"}
+        "uptime_s", "hearing", "mqtt"}
 
 
 REFUSED = {

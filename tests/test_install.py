@@ -129,3 +129,24 @@ def test_an_install_says_what_hearing_needs_where_portaudio_is(checkout, monkeyp
 ], ids=["a command", "no command", "a file", "no file"])
 def test_what_tests_need_is_a_command_or_a_file(checkout, what, there):
     assert Trial(checkout, "exit 0").module["is_there"](what) is there
+
+
+@pytest.mark.parametrize(("apt", "lacks"), [
+    ("exit 100", ["first", "second"]),
+    ("""case "$*" in *first*) exit 100 ;; *"install second") : > {tools}/two ;; esac""", ["first"]),
+    ("""case "$*" in *"install first second") : > {tools}/one; : > {tools}/two ;; esac""", []),
+], ids=["no network", "one that cannot be had", "all can be had"])
+def test_what_tests_need_and_cannot_be_had_is_named_and_ends_nothing(checkout, monkeypatch, capfd, apt, lacks):
+    module = Trial(checkout, "exit 0").module
+    tools = checkout / "tools"
+    tools.mkdir()
+    (tools / "apt-get").write_text("#!/bin/sh\n" + apt.replace("{tools}", str(tools)))
+    (tools / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    wanted = {str(tools / "one"): "first", str(tools / "two"): "second"}
+    monkeypatch.setitem(module["want_apt_packages"].__globals__, "APT_FOR_TESTS", wanted)
+    module["want_apt_packages"]()
+    names = " ".join(lacks)
+    sentence = f"Some tests will be skipped, for want of: {names} (Debian: apt install {names}).\n"
+    assert capfd.readouterr().err == (sentence if lacks else "")

@@ -69,6 +69,16 @@ class Checkout:
         assert done.returncode == status, done.stderr
         return done.stdout if status == 0 else done.stderr
 
+    def listens(self, mode: str, deaf: bool = False) -> None:
+        """Its settings have that mode, and its program says whether it hears."""
+        self.program.with_name("python").write_text(f"#!/bin/sh\necho {mode}\n")
+        self.program.unlink()
+        self.program.write_text(f'''#!/bin/sh
+            echo "assistant $* in $PWD, port $ASSISTANT_HTTP__PORT" >> {self.calls}
+            {'echo "assistant: The microphone delivers silence." >&2; exit 1' if deaf else ''}''')
+        for file in (self.program, self.program.with_name("python")):
+            file.chmod(0o755)
+
     def told(self) -> list[str]:
         """What its supervisor was told that changes something."""
         asking = ("print", "--user is-active", "--user show-environment")
@@ -212,6 +222,50 @@ def test_a_systemd_that_cannot_be_reached_says_how_it_can(checkout):
 @systems
 def test_settings_of_this_terminal_alone_are_not_forgotten_silently(checkout):
     assert "(ASSISTANT_HTTP__PORT): put that into .env" in checkout.run(ASSISTANT_HTTP__PORT="9000")
+
+
+@systems
+@pytest.mark.parametrize("mode", ["word", "always"])
+def test_where_it_listens_by_itself_it_is_asked_whether_sound_arrives_there(checkout, mode):
+    checkout.listens(mode)
+    said = checkout.run(ASSISTANT_HTTP__PORT="9000")
+    told = checkout.told()
+    asked = [line for line in told if line.startswith("assistant ")]
+    here = f"in {checkout.top}, port "
+    before = [f"assistant devices --test {here}"] if checkout.system == MACOS else []
+    assert asked == [*before, f"assistant hearing --wait {here}"]
+    assert told[-1] == asked[-1] and told[0] == (before or told)[0], "first in the terminal, at last in the service"
+    assert "Privacy & Security" not in said and "assistant doctor" not in said
+
+
+@systems
+def test_where_it_waits_to_be_told_to_listen_no_microphone_is_tried(checkout):
+    checkout.listens("push")
+    checkout.run()
+    assert not [line for line in checkout.told() if line.startswith("assistant ")]
+
+
+@systems
+def test_a_service_that_hears_nothing_is_there_all_the_same_and_says_what_to_do(checkout):
+    checkout.listens("word", deaf=True)
+    said = checkout.run()
+    assert checkout.file.exists() and "The assistant runs" in said
+    assert ("System Settings > Privacy & Security > Microphone" if checkout.system == MACOS else "assistant doctor") in said
+    checkout.calls.write_text("")
+    assert "already" in checkout.run()
+    assert [line.partition(" in ")[0] for line in checkout.told()] == ["assistant hearing --wait"], "a second run asks again"
+
+
+@systems
+def test_the_mode_that_is_asked_for_is_that_of_the_service(checkout):
+    checkout.listens("push")
+    checkout.run("--wake", "word")
+    if checkout.system == MACOS:
+        assert plistlib.loads(checkout.file.read_bytes())["ProgramArguments"][1:] == ["run", "--wake", "word"]
+    else:
+        assert 'exec "$$0" run --wake word\'' in checkout.file.read_text()
+    assert [line for line in checkout.told() if line.startswith("assistant hearing --wait")]
+    checkout.run("--wake", "loudly", status=2)
 
 
 def test_the_help_tells_all_of_the_head_of_the_script():

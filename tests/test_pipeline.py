@@ -1,14 +1,16 @@
 """Conversations: what is said, what is answered, what is remembered. Real store, real parser, scripted model."""
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from assistant.errors import BlankText, TextTooLong
+from assistant.errors import BlankText, ModelError, TextTooLong, Unreadable
 from assistant.messages import Request
+from assistant.overheard import OVERHEARD
 from assistant.pipeline import Pipeline
 from assistant.store import Store
 from assistant.when import Policy
@@ -220,12 +222,138 @@ async def test_what_the_model_is_not_sure_of_is_asked_about_first(tmp_path, answ
     talk.close()
 
 
-async def test_what_is_no_reminder_is_answered_shortly_and_kept_unless_the_channel_listens_all_the_time(talk):
-    typed = await talk.say("what is the weather")
-    heard = await talk.say("what is the weather", channel="voice")
-    assert typed.text == heard.text == "That is not a reminder."
-    assert talk.store.request(typed.request_id).kind == "other"
-    assert talk.store.request(heard.request_id) is None
+@pytest.mark.parametrize("channel", ["cli", "voice"])
+async def test_what_is_no_reminder_is_answered_shortly_and_kept(talk, channel):
+    told = await talk.say("what is the weather", channel)
+    assert told.text == "That is not a reminder."
+    assert talk.store.request(told.request_id).kind == "other"
+
+
+# What is overheard
+
+async def overhear(talk, text, channel="voice"):
+    return await talk.pipeline.overhear(talk.request(text, channel))
+
+
+def kept(talk):
+    return talk.store.db.value("SELECT count(*) FROM requests")
+
+
+@pytest.mark.parametrize("text", ["what is the weather", "remind me to call granny", "", "word " * 200], ids=[
+    "no request", "one that is not understood", "nothing", "a long speech"])
+async def test_of_what_is_overheard_and_no_request_nothing_is_kept(talk, text, caplog):
+    caplog.set_level("DEBUG")
+    assert await overhear(talk, text) is None
+    assert (kept(talk), caplog.text, talk.changes) == (0, "", 0)
+
+
+async def test_a_request_that_is_overheard_is_handled_like_any_other(talk):
+    assert (await overhear(talk, "call dad at six pm")).text == "OK: call dad, today at 18:00."
+    assert (await overhear(talk, "what are my reminders")).kind == "list"
+
+
+@pytest.mark.parametrize(("text", "rewrite", "asks"), [
+    ("remind me to call dad at six", "call dad | 18:00", True),
+    ("don't let me forget the keys at six", "the keys | 18:00", True),
+    ("we called dad at six", "called dad | 18:00", False),
+    ("do not forget yourself at six", "yourself | 18:00", True),
+    ("never say never at six", "never | 18:00", False),
+], ids=["remind", "forget", "small talk", "do not forget", "never"])  # fmt: skip
+async def test_what_the_model_is_not_sure_of_is_asked_about_only_if_it_sounds_like_a_request(talk, text, rewrite, asks):
+    talk.rewriter.answers[text], talk.rewriter.sure[text] = rewrite, 0.3
+    reply = await overhear(talk, text)
+    assert (reply and reply.kind) == ("confirm" if asks else None)
+    assert kept(talk) == asks and talk.tasks() == []
+
+
+@pytest.mark.parametrize(("text", "rewrite"), [
+    ("we need milk", "milk |"), ("see you at six pm", "| 18:00"), ("i am done", "/done"), ("snooze it then", "/snooze"),
+    ("let's move the sofa to friday", "/move the sofa > friday"),
+], ids=["no time", "no task", "done with nothing", "snooze nothing", "move no reminder"])  # fmt: skip
+async def test_what_would_be_asked_about_and_does_not_sound_like_a_request_is_none(talk, text, rewrite):
+    talk.rewriter.answers[text] = rewrite
+    reply = await overhear(talk, text)
+    assert (reply is None) == ("snooze" not in text)
+    assert kept(talk) == ("snooze" in text)
+
+
+async def test_while_no_model_answers_only_what_sounds_like_a_request_is_kept_and_told(talk):
+    talk.rewriter.broken = ModelError("It is away.")
+    assert await overhear(talk, "we should call dad") is None
+    assert (await overhear(talk, "remind me to call mum tomorrow at five")).kind == "kept"
+    talk.rewriter.broken = None
+    [waiting] = talk.pipeline.kept()
+    assert waiting.channel == OVERHEARD
+    await talk.pipeline.handle(waiting)
+    assert talk.tasks() == ["call mum"]
+
+
+@pytest.mark.parametrize("turns_out", ["no request", "unsure", "never understood", "unreadable"])
+async def test_what_was_overheard_and_kept_and_is_none_is_forgotten_and_never_rings(talk, turns_out):
+    text = "the car alarm rang at six pm"
+    talk.rewriter.broken = ModelError("It is away.")
+    assert (await overhear(talk, text)).kind == "kept"
+    [waiting] = talk.pipeline.kept()
+    if turns_out == "never understood":
+        await talk.pipeline.give_up(waiting)
+    else:
+        talk.rewriter.broken = Unreadable() if turns_out == "unreadable" else None
+        if turns_out == "unsure":
+            talk.rewriter.answers[text], talk.rewriter.sure[text] = "car alarm | 18:00", 0.3
+        with suppress(Unreadable):
+            await talk.pipeline.handle(waiting)
+    assert (kept(talk), talk.tasks()) == (0, [])
+
+
+async def test_what_was_addressed_and_never_understood_rings_in_its_own_words_as_was_promised(talk):
+    talk.rewriter.broken = ModelError("It is away.")
+    await talk.say("remind me to call mum", "voice")
+    await talk.pipeline.give_up(*talk.pipeline.kept())
+    assert talk.tasks() == ["remind me to call mum"]
+
+
+@pytest.mark.parametrize("answer", ["tomorrow at five", "six pm"])
+async def test_small_talk_leaves_a_question_open_and_what_answers_it_is_taken(talk, answer):
+    talk.rewriter.answers["six pm"] = "| 18:00"
+    await talk.say("remind me to buy milk", "voice")
+    assert await overhear(talk, "what is the weather") is None
+    assert await overhear(talk, "yeah I think so") is None
+    assert (await overhear(talk, answer)).kind == "create"
+    assert talk.tasks() == ["buy milk"]
+
+
+@pytest.mark.parametrize(("answer", "tasks"), [("yes", ["call dad"]), ("no", [])])
+async def test_an_overheard_yes_or_no_answers_what_was_asked_and_nothing_else(talk, answer, tasks):
+    assert await overhear(talk, answer) is None
+    talk.rewriter.sure["call dad at six pm"] = 0.3
+    assert (await talk.say("call dad at six pm", "voice")).kind == "confirm"
+    assert await overhear(talk, "we had a nice day") is None
+    assert await overhear(talk, answer)
+    assert talk.tasks() == tasks
+
+
+async def test_which_one_is_answered_by_what_was_overheard(talk):
+    await talk.say("remind me to call mum on friday")
+    await talk.say("call dad at six pm")
+    assert (await talk.say("cancel call", "voice")).question
+    assert await overhear(talk, "it is a lovely day") is None
+    assert (await overhear(talk, "the second one")).kind == "cancel"
+    assert len(talk.tasks()) == 1
+
+
+async def test_what_was_just_set_is_put_right_by_what_was_overheard(talk):
+    talk.rewriter.answers["seven pm"] = "| 19:00"
+    await talk.say("call dad at six pm", "voice")
+    assert await overhear(talk, "what is the weather") is None
+    await overhear(talk, "no, I meant seven pm")
+    assert [r.due.astimezone(LONDON).hour for r in talk.store.active()] == [19]
+
+
+async def test_what_was_misheard_perhaps_is_meant_only_if_it_sounds_like_a_request(talk):
+    talk.rewriter.answers["remind me to call dad at six pm"] = "call dad | 18:00"
+    assert await talk.pipeline.directed(talk.request("call dad at six pm"), doubted=True) is None
+    assert await talk.pipeline.directed(talk.request("remind me to call dad at six pm"), doubted=True)
+    assert kept(talk) == 0
 
 
 async def test_a_rewrite_with_a_word_that_was_not_said_sets_nothing(talk):

@@ -25,9 +25,11 @@ from assistant.stt_openai import OpenAITranscriber
 from assistant.stt_sphinx import SphinxTranscriber
 from assistant.stt_whisper import WhisperTranscriber
 from assistant.stt_worker import Abandoned, Worker
+from assistant.stt_wyoming import WyomingTranscriber
 from tests.speech import pink
 from tests.tiny_whisper import make
 from tests.transcription_server import TranscriptionServer
+from tests.wyoming_speech_server import SpeechServer
 
 NOW = datetime(2026, 3, 11, 10, tzinfo=UTC)
 SAID = "call mum at five"
@@ -44,15 +46,18 @@ def folder(tmp_path_factory) -> Path:
     return make(tmp_path_factory.mktemp("whisper") / "tiny", SAID)
 
 
-@pytest.fixture(params=["faster-whisper", "pocketsphinx", "openai"])
+@pytest.fixture(params=["faster-whisper", "pocketsphinx", "openai", "wyoming"])
 async def engine(request, folder):
-    """Each engine; the server of the last one is on this machine."""
+    """Each engine; the servers of the last two are on this machine."""
     match request.param:
         case "faster-whisper":
             async with WhisperTranscriber(folder, Stt()) as engine:
                 yield engine
         case "pocketsphinx":
             async with SphinxTranscriber(Stt()) as engine:
+                yield engine
+        case "wyoming":
+            async with SpeechServer() as server, WyomingTranscriber(Stt(engine="wyoming", url=server.url)) as engine:
                 yield engine
         case _:
             async with TranscriptionServer() as server, OpenAITranscriber(Stt(url=server.url)) as engine:
@@ -198,6 +203,8 @@ def chosen(**stt):
         pytest.param({"engine": "pocketsphinx"}, SphinxTranscriber, "pocketsphinx", id="pocketsphinx"),
         pytest.param({"engine": "openai", "url": "http://localhost:8080"}, OpenAITranscriber, "openai", id="a server"),
         pytest.param({"engine": "openai", "url": "http://localhost:8080/", "model": "large"}, OpenAITranscriber, "openai:large", id="a model of a server"),
+        pytest.param({"engine": "wyoming", "url": "tcp://localhost:10300"}, WyomingTranscriber, "wyoming", id="a Wyoming server"),
+        pytest.param({"engine": "wyoming", "url": "tcp://localhost:10300", "model": "large"}, WyomingTranscriber, "wyoming:large", id="a model of it"),
         pytest.param({"engine": "faster-whisper"}, FetchedTranscriber, "faster-whisper:base.en", id="faster-whisper"),
         pytest.param({"engine": "faster-whisper", "language": "de"}, FetchedTranscriber, "faster-whisper:base", id="another language"),
         pytest.param({}, FetchedTranscriber, "pocketsphinx", id="by itself, before it has looked"),
@@ -217,6 +224,11 @@ def test_the_settings_choose_the_engine(stt, kind, name):
         pytest.param({"engine": "openai"}, "url is empty", id="a server without an address"),
         pytest.param({"engine": "openai", "url": "localhost:8080"}, "stt.url", id="an address that is none"),
         pytest.param({"engine": "openai", "url": "http://me:secret@localhost"}, r"\[stt\] url holds a password", id="a password in the address"),
+        pytest.param({"engine": "wyoming"}, 'engine is "wyoming", but url is empty', id="a Wyoming server without an address"),
+        pytest.param({"engine": "wyoming", "url": "http://localhost:10300"}, "begins with .tcp", id="a Wyoming server by HTTP"),
+        pytest.param({"engine": "openai", "url": "tcp://localhost:10300"}, "and only then", id="a server of transcriptions by TCP alone"),
+        pytest.param({"engine": "wyoming", "url": "tcp://localhost"}, "stt.url cannot be", id="a Wyoming server without a port"),
+        pytest.param({"engine": "wyoming", "url": "tcp://localhost:70000"}, "stt.url cannot be", id="a port that is none"),
         pytest.param({"engine": "whisper"}, "faster-whisper", id="a name mistyped"),
     ],
 )
@@ -301,6 +313,33 @@ async def test_a_model_that_cannot_be_had_is_spoken_of_once_with_what_to_do(capl
     assert [r.message for r in caplog.records if r.levelno >= logging.WARNING][1:] == [
         "deaf listens, which hears less well: The network is gone: connect it."
     ]
+
+
+async def test_after_a_fetch_that_failed_lately_another_engine_listens_and_nothing_is_fetched(caplog):
+    hub = Hub(NoTranscriber("It is not asked."))
+    problem = NoTranscriber("It could not be fetched at 14:05: it is tried again later.")
+    async with FetchedTranscriber(Stt(), Hints(), Deaf(), 60, hub.fetch, lambda model: problem) as engine:
+        assert (await engine.transcribe(utterance())).engine == "deaf"
+    assert hub.asked == [] and "not be fetched at 14:05" in caplog.text and "is fetched" not in caplog.text
+    async with FetchedTranscriber(Stt(), Hints(), None, 0, hub.fetch, lambda model: problem):
+        await hub.begun.wait()  # who has no other engine tries again
+
+
+async def test_whoever_waits_for_a_model_is_told_of_a_bug_in_its_fetch_and_of_its_end(caplog):
+    class Broken(Hub):
+        async def fetch(self, model: str) -> Path:
+            raise ZeroDivisionError("by zero")
+
+    async with fetched(Broken(None)) as engine:
+        with pytest.raises(NoTranscriber, match="was not fetched .by zero"):
+            await engine.transcribe(utterance())
+    assert "a bug in fetching" in caplog.text
+    async with fetched(Hub(None)) as engine:
+        waiting = asyncio.create_task(engine.transcribe(utterance()))
+        await asyncio.sleep(0)
+        engine._fetching.cancel()
+        with pytest.raises(NoTranscriber, match="was stopped"):
+            await waiting
 
 
 async def test_without_another_engine_an_utterance_waits_for_the_model(folder):

@@ -8,14 +8,17 @@ import pty
 import struct
 import sys
 import termios
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from assistant import stt_models
 from assistant.errors import NoTranscriber
 from assistant.sections import Stt
-from assistant.stt_models import fetch, on_disk, repository, usual
+from assistant.stt_models import AGAIN, failed_lately, fetch, on_disk, repository, usual
 from assistant.stt_whisper import WhisperTranscriber
+from tests.fakes import StandingClock
 from tests.model_hub import ModelHub
 from tests.test_stt import SAID, utterance
 from tests.tiny_whisper import make
@@ -24,6 +27,13 @@ from tests.tiny_whisper import make
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     return make(tmp_path_factory.mktemp("whisper") / "tiny", SAID)
+
+
+@pytest.fixture(autouse=True)
+def memory(tmp_path, monkeypatch) -> Path:
+    """Where it is remembered that a fetch failed."""
+    monkeypatch.setattr(stt_models, "failures", lambda: tmp_path / "memory" / "failures.json")
+    return stt_models.failures()
 
 
 @pytest.fixture
@@ -115,6 +125,35 @@ async def test_a_hub_that_cannot_be_reached_says_so(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(NoTranscriber, match="the model hub cannot be reached.*connect to the network"):
         await fetch("base.en", 60)
+
+
+async def test_a_fetch_that_failed_is_remembered_for_an_hour_or_until_one_does_not(hub, memory):
+    clock = StandingClock(datetime(2026, 3, 11, 10, tzinfo=UTC))
+    hub.answers.clear()
+    with pytest.raises(NoTranscriber):
+        await fetch("base.en", 60, contact=0.2, clock=clock)
+    assert "the model hub cannot be reached" in str(failed_lately("base.en", clock=clock))
+    assert failed_lately("small.en", clock=clock) is None
+    hub.answers.set()
+    await fetch("base.en", 60, clock=clock)
+    assert failed_lately("base.en", clock=clock) is None
+    stt_models._remember("base.en", "it is away", memory, clock.now())
+    clock.at += AGAIN
+    assert failed_lately("base.en", clock=clock) is None
+    clock.at -= 2 * AGAIN
+    assert failed_lately("base.en", clock=clock) is None, "the clock was set back"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"base.en": 3}', '{"base.en": ["soon", "why"]}', '{"base.en": ["2026-03-11T10:00:00", "naive"]}'])
+def test_a_memory_that_cannot_be_read_remembers_nothing(memory, text):
+    memory.parent.mkdir()
+    memory.write_text(text)
+    assert failed_lately("base.en") is None
+
+
+def test_a_memory_that_cannot_be_written_is_no_matter(tmp_path):
+    (tmp_path / "file").touch()
+    stt_models._remember("base.en", "it is away", tmp_path / "file" / "memory.json", datetime.now(UTC))
 
 
 @pytest.mark.parametrize("name", ["basse.en", "no such name"])

@@ -19,6 +19,7 @@ import pytest
 from assistant import doctor
 from assistant.config import Config
 from assistant.errors import SpeakerError
+from assistant.playing import play
 from assistant.sections import Notify, Tts
 from assistant.tts import GET_ONE, Piper, Program, engine_of, one_line, speaker
 from assistant.voice import Voice
@@ -215,10 +216,10 @@ async def test_what_is_said_is_heard_and_stopped_it_is_silent(name, card):
 @wanted
 @needs("espeak-ng")
 @pytest.mark.parametrize("player", [pytest.param(name, marks=needs(name)) for name in ("paplay", "aplay")])
-async def test_what_piper_makes_is_played(player, card, tmp_path):
+async def test_what_an_engine_has_made_is_played(player, card, tmp_path):
     await into_file("espeak-ng", tmp_path / "said.wav").speak("One two.")
     async with ear() as sound:
-        await Piper("", (player,))._play((tmp_path / "said.wav").read_bytes())
+        await play((tmp_path / "said.wav").read_bytes(), (player,))
         await hear_speech(sound)
 
 

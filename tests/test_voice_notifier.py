@@ -84,6 +84,16 @@ async def test_what_is_not_spoken_at_night_is_rung_by_the_others_and_not_tried_a
     assert parrot.said == []
 
 
+@pytest.mark.parametrize(("at", "muted", "told"), [(NOON, False, 1), (NIGHT, False, 0), (NOON, True, 0)], ids=[
+    "by day", "at night", "muted"])
+async def test_it_tells_when_a_reminder_was_said_so_that_it_may_be_answered(at, muted, told):
+    spoken = []
+    voice = Voice(Parrot())
+    voice.muted = muted
+    await VoiceNotifier(voice, Tts(), LONDON, False, lambda: spoken.append(1)).notify(notice(at))
+    assert len(spoken) == told
+
+
 async def test_what_cannot_be_said_is_a_failure_with_its_reason():
     notifier = voice_of(Parrot("The parrot is asleep: wake it."))
     with pytest.raises(DeliveryError, match="asleep: wake it"):

@@ -1,0 +1,150 @@
+"""One connection to a broker, whose messages are acknowledged by hand.
+
+aiomqtt acknowledges on receipt. paho, beneath it, leaves that to its caller where it is told to (`manual_ack_set`,
+`ack`); and paho's messages have the DUP flag, which aiomqtt's have not. Besides, what waits is limited here, and a
+connection that breaks leaves nothing behind.
+"""
+
+import hashlib
+import logging
+import socket
+import ssl
+from asyncio import Future
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import aiomqtt
+from aiomqtt import MqttError
+
+from assistant.errors import ConfigError
+
+if TYPE_CHECKING:
+    from assistant.config import Config
+
+log = logging.getLogger(__name__)
+_quiet = logging.getLogger("paho")
+_quiet.setLevel(logging.CRITICAL)
+
+MOST_WAITING, MOST_BYTES = 256, 32 * 2**20
+"""Messages, and bytes of them, that were received and that nobody handles yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of another client."""
+
+    topic: str
+    payload: bytes
+    qos: Literal[0, 1]
+    retain: bool
+    """The broker kept it from before this subscription."""
+    duplicate: bool
+    """The broker sends it again, as it has not seen it acknowledged (DUP)."""
+    mid: int
+    """The packet's identifier, the same when it is sent again; 0 where `qos` is."""
+    response_topic: str | None
+    """Where the answer is wanted (MQTT 5)."""
+    correlation: bytes | None
+    """What the answer is to carry (MQTT 5)."""
+    taken: Callable[[], None]
+    """Acknowledges it, once."""
+    lost: Callable[[], bool]
+    """Whether it cannot be acknowledged any more: the broker will send it again over another connection."""
+
+
+class Client(aiomqtt.Client):
+    """One connection, acknowledged by hand."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(logger=_quiet, **how)  # what goes wrong is told by `mqtt.py`
+        self._client.manual_ack_set(True)
+        self.pending_calls_threshold = 1000  # that many rings at once are no reason for a warning
+        self.bytes = 0
+        """Of the messages that wait."""
+        self.dropped = False
+        """Some did not fit, and are to be asked for again."""
+
+    @property
+    def gone(self) -> Future:
+        return self._disconnected
+
+    def ack(self, mid: int, qos: int) -> None:
+        if not self._disconnected.done():
+            self._client.ack(mid, qos)
+
+    def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
+        full = self.dropped or self._queue.qsize() >= MOST_WAITING or self.bytes + len(message.payload) > MOST_BYTES
+        if not full:
+            self.bytes += len(message.payload)
+            self._queue.put_nowait(message)
+        elif message.qos == 0:  # whoever sends it so does not mind
+            log.warning("a message of QoS 0 came while too many waited", extra={"bytes": len(message.payload)})
+        else:
+            self.dropped = True
+
+    def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None) -> None:
+        if not self._connected.done():  # aiomqtt would wait until its time is over
+            self._connected.set_exception(MqttError("it closes the connection"))
+        super()._on_disconnect(client, userdata, flags, reason, properties)
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        def write() -> None:
+            try:
+                client.loop_write()
+            except Exception as e:
+                if not self._disconnected.done():
+                    self._disconnected.set_exception(e)
+
+        def watch() -> None:
+            if sock.fileno() >= 0:  # aiomqtt remembers the number, which may be that of another socket by now
+                self._loop.add_writer(sock.fileno(), write)
+
+        self._loop.call_soon_threadsafe(watch)
+
+    def _on_publish(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any = None) -> None:
+        if reason.is_failure:
+            log.warning("the broker refuses what is published (%s): allow it there", reason)
+        super()._on_publish(client, userdata, mid, reason, properties)
+
+    def abandon(self) -> None:
+        """Close a socket that is still there."""
+        self._client.disconnect()
+
+
+def message_of(received: Any, client: Client) -> Message | None:
+    """paho's message as ours; None for one whose topic is no text."""
+    with suppress(UnicodeDecodeError):
+        properties, mid, qos = received.properties, received.mid, received.qos
+        acknowledged = False
+
+        def taken() -> None:
+            nonlocal acknowledged
+            if not acknowledged and qos:
+                acknowledged = True
+                client.ack(mid, qos)
+
+        return Message(
+            received.topic, received.payload, qos, received.retain, received.dup, mid,
+            getattr(properties, "ResponseTopic", None), getattr(properties, "CorrelationData", None),
+            taken, client.gone.done,
+        )  # fmt: skip
+    return None
+
+
+def trusted(ca_file: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file:
+        try:
+            context.load_verify_locations(Path(ca_file).expanduser())
+        except (OSError, ssl.SSLError) as e:
+            raise ConfigError(f"The certificates of [mqtt] ca_file, {ca_file}, cannot be read ({e}).") from None
+    return context
+
+
+def client_id(config: "Config") -> str:
+    """A name that stays the same from run to run, and that an assistant on another machine or folder does not have."""
+    place = f"{socket.gethostname()}\0{config.data_dir.absolute()}"
+    return f"assistant-{hashlib.sha256(place.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
