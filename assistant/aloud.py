@@ -66,7 +66,7 @@ def reply(text: str, own: Iterable[str] = ()) -> str:
 def answer(said: Reply) -> str:
     """A reply for the ear."""
     u = said.understanding
-    own = [r.task for r in said.reminders]
+    own = [r.task for r in (*said.reminders, *said.missed)]
     if u:
         own += [entry.task or "" for entry in u.entries] + ([u.target.words] if u.target else [])
     return reply(said.text, own)

@@ -99,7 +99,7 @@ class EmbeddedBroker(Broker):
         if action == Action.SUBSCRIBE:
             room = topic in self._subscriptions or len(self._subscriptions) < MOST_SUBSCRIPTIONS
             return (room and len(topic) <= LONGEST_TOPIC) or self._tell("a subscription is refused", session)
-        return not session.retained_messages.is_full or self._tell("too much waits for a device: it is dropped", session)
+        return not session.retained_messages.is_full or self._tell("what waits for a device is too much", session)
 
     def _tell(self, what: str, session: Session) -> bool:
         """Once for each client."""

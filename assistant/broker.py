@@ -14,7 +14,6 @@ import hmac
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from importlib.util import find_spec
 from socket import socket
 from typing import TYPE_CHECKING
 
@@ -64,8 +63,7 @@ async def embedded(settings: Mqtt) -> AsyncIterator[None]:
     async with AsyncExitStack() as parts:
         if settings.enabled and settings.broker == "embedded":
             try:
-                if find_spec("amqtt") is None:
-                    raise NotInstalled("The package amqtt is not installed: pip install amqtt.")
+                _check()
                 sock = parts.enter_context(open_socket(settings.broker_host, settings.broker_port, "mqtt", "broker_"))
                 await parts.enter_async_context(serving(sock, settings.user, settings.password))
             except (AddressTaken, NotInstalled) as e:
@@ -76,6 +74,14 @@ async def embedded(settings: Mqtt) -> AsyncIterator[None]:
                 if not is_here(host):
                     log.warning("other machines may reach the broker at port %d; what they say is not encrypted", port)
         yield
+
+
+def _check() -> None:
+    """Raises `NotInstalled`."""
+    try:
+        import assistant.amqtt_broker  # noqa: F401
+    except ImportError as e:
+        raise NotInstalled(f"The package amqtt cannot be used ({e}): pip install amqtt==0.12.1.") from None
 
 
 @asynccontextmanager
@@ -208,6 +214,8 @@ class _Gate:
             log.warning("a device is disconnected: %s", e, extra=extra)
         except (OSError, EOFError):
             log.debug("a device is gone", extra=extra)
+        except Exception:
+            log.exception("a bug", extra=extra)
         await self._flush(packets)
         await packets.put(b"")
 

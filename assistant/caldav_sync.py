@@ -90,12 +90,14 @@ class CalendarSync:
                 await self._sleep(pause * (1 - self._random.random() / 2))
 
     async def once(self) -> bool:
-        """One round; whether it went well. What goes wrong is told in `state` and, once, to the log."""
-        said = ""
+        """One round; whether the server could be spoken to. What goes wrong, there or with a single object, is told in
+        `state` and, once, to the log."""
+        said, through = "", False
         try:
             s = self._settings
             async with calendar_server(s.url, s.user, s.password, s.ca_file) as server:
                 said = await self._round(server)
+            through = True
         except AssistantError as e:
             said = str(e)
             if said != self.state.said:
@@ -111,7 +113,7 @@ class CalendarSync:
                 log.info("the calendar is well again")
         well_at = self.state.at if said else self._clock.now()
         self.state = SyncState("failing" if said else "well", said, well_at)
-        return not said
+        return through
 
     async def _round(self, server: CalendarServer) -> str:
         """What is wrong with single objects; empty for nothing."""
@@ -123,7 +125,7 @@ class CalendarSync:
                 again, said = await self._push(server, found)
             except NoSuchCalendar as e:
                 log.warning("the calendar: %s", e)
-                self._found = None
+                self._found, said = None, str(e)
                 continue
             if not again:
                 return said

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 MOST_SKIPPED = 100
 """Occurrences that are looked through for those that were left out since the last look."""
+MOST_AHEAD = 10_000
+"""Objects in what one subscribes to."""
 BATCH = 100
 """Reminders in one transaction of `notice`."""
 
@@ -133,10 +135,11 @@ class CalendarEntries:
     # Looking up
 
     def ahead(self) -> list[Item]:
-        """What lies ahead, by the number of its reminder, for those who subscribe."""
+        """What lies ahead, soonest first, for those who subscribe; of very many the first ones."""
         rows = self.db.rows(
             "SELECT e.* FROM calendar_entries e JOIN reminders r ON r.id = e.reminder_id"
-            " WHERE r.state = 'pending' AND e.uid IS NOT NULL AND NOT e.hidden ORDER BY r.id")
+            " WHERE r.state = 'pending' AND e.uid IS NOT NULL AND NOT e.hidden ORDER BY r.due, r.id LIMIT ?",
+            (MOST_AHEAD,))
         return [_entry(row).item for row in rows]
 
     def to_push(self, limit: int) -> list[Entry]:

@@ -49,6 +49,8 @@ class Calendars:
         if settings.url:
             self._sync = CalendarSync(self.entries, settings, tz, clock, random or Random(), sleep)
         self._woken = asyncio.Event()
+        self.address: str | None = None
+        """The one for other machines to subscribe to, a secret; None where there is none."""
 
     @property
     def lead(self) -> timedelta:
@@ -104,7 +106,7 @@ class Calendars:
         """How it stands, for people and programs."""
         state = self.state
         return {
-            "lead_minutes": self.settings.lead_minutes,
+            "secret_address": self.address, "lead_minutes": self.settings.lead_minutes,
             "caldav": state and {
                 "url": self.entries.collection()[0] or self.settings.url, "state": state.state, "said": state.said,
                 "at": state.at and state.at.isoformat(), "waiting": self.entries.waiting()},

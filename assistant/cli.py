@@ -139,13 +139,16 @@ def say(
 def list_(
     state: Annotated[str, typer.Option(metavar="STATE", help="active, done, missed, cancelled, ...")] = "active",
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.")] = None,
+    missed: Annotated[bool, typer.Option("--missed", help="The same as --state missed.")] = False,
     config: ConfigFile = None, host: Host = None, port: Port = None, as_json: Json = False,
 ) -> None:
     """List the reminders, the next one first.
 
     \b
     Example: assistant list --limit 5
+             assistant list --missed
     """
+    state = "missed" if missed else state
     query: dict[str, Any] = {"state": None if state == "active" else state, "limit": limit}
     daemon = _daemon(config, host, port)
     answer = daemon.call("GET", "/reminders", query=query)

@@ -5,6 +5,7 @@ Nothing is cancelled or moved on a guess: several candidates, one that fits half
 rewrite end in a question.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,14 +18,18 @@ from assistant.clock import Clock
 from assistant.corrections import Corrections, Why, merged, other_days, retimed
 from assistant.dates import Here
 from assistant.dialogue import Confirm, Dialogue, Question, To, When, Which, missing
-from assistant.errors import BadRequest, BadWhen, ModelError, NotFound, PastTime, Refused
+from assistant.errors import BadRequest, BadWhen, ModelError, NotFound, PastTime, Refused, StoreError
 from assistant.hindsight import JUST_NOW, Heard, Hindsight
 from assistant.meant import corrected_time, counted
 from assistant.messages import Entry, Reminder, Reply, Target, Understanding
+from assistant.missed import LINE, Miss, Missed, as_understood, asks_for_missed
+from assistant.quiet import even_at_night, without_night
 from assistant.settling import Settler, Turn, new_reminder
 from assistant.store import Store
 from assistant.targets import Match, content, find, is_bare
 from assistant.when import Policy, join
+
+log = logging.getLogger(__name__)
 
 RUNG_SINCE = timedelta(hours=1)
 """So long "done" and "snooze" mean a reminder that has stopped ringing."""
@@ -45,19 +50,44 @@ class Conversation:
     ) -> None:
         self.store, self.policy, self.tz, self.clock = store, policy, tz, clock
         self._changed, self._listening, self._snooze = changed, listening, snooze
-        self._dialogue = Dialogue()
+        self._dialogue, self._missed = Dialogue(), Missed(store)
         self.hindsight = Hindsight(Corrections(store.db), clock, tz)
         self._settler = Settler(store, clock, tz, self._dialogue, self.hindsight, changed, listening)
 
     async def answer(self, turn: Turn) -> Reply:
+        reply = await self._answered(turn)
+        may_hear = turn.may is None or "list" in turn.may
+        return self._by_the_way(reply) if may_hear and not (turn.resumed or reply.question) else reply
+
+    async def _answered(self, turn: Turn) -> Reply:
         channel = turn.request.channel
+        if not turn.resumed and asks_for_missed(turn.request.text):  # an open question stays open
+            return self._act(turn, as_understood(turn.request.text))
         question = None if turn.resumed else self._dialogue.take(channel, self.clock.now())
         if question:
             try:
                 return await self._follow_up(turn, question)
             except ModelError:  # an answer makes no sense later, without its question
                 return self._settler.reply(turn, replies.CANNOT_THINK, None, question=question)
-        return await self._put_right(turn) or self._act(turn, await turn.mean(turn.request.text))
+        return await self._put_right(turn) or self._act(turn, await turn.mean(without_night(turn.request.text)))
+
+    def _by_the_way(self, reply: Reply) -> Reply:
+        """An answer, and once what was missed. That it cannot be told now is no reason to fail."""
+        try:
+            if self.store.request(reply.request_id) is None or not (missed := self._missed.untold(self.clock.now())):
+                return reply
+            text = f"{reply.text} {replies.by_the_way(self._told(missed))}"
+            with self.store.transaction():
+                self.store.db.execute("UPDATE requests SET reply = ? WHERE id = ?", (text, reply.request_id))
+                self._missed.tell()
+        except StoreError as e:
+            log.warning("what was missed cannot be told: %s", e)
+            return reply
+        return replace(reply, text=text, missed=tuple(m.reminder for m in missed))
+
+    def _told(self, missed: Sequence[Miss]) -> list[str]:
+        now = self._settler.now()
+        return [replies.missed(m.reminder.task, m.last.astimezone(self.tz), m.times, now) for m in missed]
 
     # What was overheard
 
@@ -158,7 +188,9 @@ class Conversation:
         u = replace(u, kind="create" if ready else "needs_time", entries=tuple(entries))
         should = self._should(heard, u, why) if asked else u.rewrite
         with self.store.transaction():
-            made = self.store.add_reminders(turn.request.id, [new_reminder(e, self.tz) for e in ready])
+            loud = self._even_at_night(turn)
+            new = [replace(new_reminder(e, self.tz), even_at_night=loud) for e in ready]
+            made = self.store.add_reminders(turn.request.id, new)
             if made:
                 said.append("OK: " + "; ".join(replies.reminder(r, self._settler.now()) for r in made) + ".")
             if question:
@@ -174,6 +206,11 @@ class Conversation:
             self._changed()
         return self._settler.tell(turn, " ".join(said), u, made, question)
 
+    def _even_at_night(self, turn: Turn) -> bool:
+        """Whether a request, or the one that the assistant has asked about, says that it is to ring even at night."""
+        before = self.store.latest_request(turn.request.channel)
+        return even_at_night(turn.request.text) or bool(before and before.question and even_at_night(before.text))
+
     def _should(self, heard: Heard, u: Understanding, why: Why) -> str:
         """What a request should have become: its time put right leaves the half of the day open if that was."""
         entry = u.entries[0]
@@ -182,6 +219,12 @@ class Conversation:
         return retimed(heard.rewrite, entry.when, entry.due.astimezone(self.tz)) or u.rewrite
 
     def _list(self, turn: Turn, u: Understanding) -> Reply:
+        if u.rewrite == LINE:
+            missed = self._missed.lately(self.clock.now())
+            with self.store.transaction():
+                self._missed.tell()
+                said = replies.missed_listing(self._told(missed))
+                return self._settler.reply(turn, said, u, [m.reminder for m in missed])
         target = u.target or Target(None, "", None)
         found = self._find(turn, target).found
         found = tuple(r for r in found if r.state == "pending") or found
@@ -251,7 +294,7 @@ class Conversation:
     # The answer to a question
 
     async def _follow_up(self, turn: Turn, question: Question) -> Reply:
-        text = turn.request.text
+        text = without_night(turn.request.text)
         if is_no(text):
             sets = isinstance(question, When | Confirm)
             self._doubt(turn, question)

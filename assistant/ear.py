@@ -18,12 +18,9 @@ from assistant.audio import Block
 from assistant.endpointing import GAP, LENGTH, POST_ROLL, blocks
 from assistant.messages import Utterance
 from assistant.vad import Segmenter
-from assistant.wake import WakeWord
+from assistant.wake import BEFORE, WakeWord
 
 Mode = Literal["push", "word", "always"]
-BREATH = 1.5
-"""Seconds: the wake word is noticed at its end and lasts up to one. The engine is given all of it, as it makes another
-word of a part, and what was said in the same breath after it."""
 ALONE = timedelta(seconds=0.4)
 """An utterance that ends so soon after the wake word was noticed was that alone; it is noticed up to 0.3 s before its
 end. That needs no transcript, and some engines make other words of it."""
@@ -59,8 +56,9 @@ class Ear:
         self.word: WakeWord | None = None
         self._left = 0
         """Blocks until the window closes."""
-        self._recent: deque[Block] = deque(maxlen=blocks(BREATH))
-        """What may be the wake word, and the beginning of what is said in the same breath."""
+        self._recent: deque[Block] = deque(maxlen=BEFORE + 1)
+        """What may be the beginning of what is said in the same breath as the wake word. Of the word itself no more is
+        kept: an engine makes other words of it."""
         self._covered = False
         self._woken: datetime | None = None
         """When the wake word was noticed, until what follows it has been said."""
@@ -125,7 +123,7 @@ class Ear:
         said = [*self._recent]
         self.open()
         for earlier in said:
-            self.segmenter.take(earlier)  # what ends before the wake word was said to somebody else
+            self.segmenter.take(earlier)
         self._woken = block.at + LENGTH
         self._woke()
 

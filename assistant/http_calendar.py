@@ -30,6 +30,8 @@ from assistant.calendars import Calendars
 from assistant.errors import AssistantError, BadRequest, ConfigError, Refused
 from assistant.guard import error_answer, read_body
 from assistant.ics import PRODID, Item, feed
+from assistant.listen import open_socket
+from assistant.sections import Calendar as Settings
 from assistant.whole_file import locked, write_whole
 
 log = logging.getLogger(__name__)
@@ -40,10 +42,10 @@ SHUTDOWN_SECONDS = 1
 
 
 class CalendarService:
-    """The routes, over the calendars; `address` is the one for other machines, None where there is none."""
+    """The routes, over the calendars."""
 
-    def __init__(self, calendars: Calendars, address: str | None = None) -> None:
-        self._calendars, self._address = calendars, address
+    def __init__(self, calendars: Calendars) -> None:
+        self._calendars = calendars
 
     def routes(self) -> Iterable[web.RouteDef]:
         return [
@@ -53,14 +55,12 @@ class CalendarService:
         ]
 
     async def subscribe(self, request: web.Request) -> web.Response:
-        if request.remote is None or not ip_address(request.remote.partition("%")[0]).is_loopback:
+        if not _is_here(request.remote or ""):
             raise Refused("Only this machine may read this address: `assistant calendar` shows the one for others.")
         return await _answer(request, self._calendars)
 
     async def calendar(self, request: web.Request) -> web.Response:
-        return web.json_response({
-            "address": f"http://{request.host}/calendar.ics", "secret_address": self._address,
-            **self._calendars.as_json()})
+        return web.json_response({"address": f"http://{request.host}/calendar.ics", **self._calendars.as_json()})
 
     async def change(self, request: web.Request) -> web.Response:
         body = await read_body(request, required={"kind": str}, optional={})
@@ -70,6 +70,15 @@ class CalendarService:
         named = "an event" if body["kind"] == "event" else "a to-do"
         return web.json_response({"reply": f'OK: "{reminder.task or "reminder"}" is {named}.', "id": reminder.id,
                                   "kind": body["kind"]})
+
+
+def _is_here(peer: str) -> bool:
+    """Whether a peer's address is one of this machine to itself."""
+    try:
+        address = ip_address(peer.partition("%")[0])
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 async def _answer(request: web.Request, calendars: Calendars) -> web.Response:
@@ -112,6 +121,19 @@ def secret(data_dir: Path) -> str:
 
 def secret_address(host: str, port: int, known: str) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/calendar/{known}.ics"
+
+
+@asynccontextmanager
+async def for_others(settings: Settings, data_dir: Path, calendars: Calendars) -> AsyncIterator[None]:
+    """Serve the secret address where [calendar] host says so. Raises `ConfigError`, `AddressTaken`."""
+    if not settings.host:
+        yield
+        return
+    known = secret(data_dir)
+    with open_socket(settings.host, settings.port) as sock:
+        async with serving_others(calendars, sock, known) as address:
+            calendars.address = address
+            yield
 
 
 @asynccontextmanager

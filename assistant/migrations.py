@@ -76,7 +76,8 @@ def _3_calendar(db: Database) -> None:
         # A snooze is no change to a calendar: snoozed marks that one is under way in this transaction, kept_* is the
         # time that the calendar goes on showing.
         """CREATE TABLE calendar_entries (
-            reminder_id INTEGER PRIMARY KEY NOT NULL REFERENCES reminders (id), uid TEXT UNIQUE,
+            reminder_id INTEGER PRIMARY KEY NOT NULL REFERENCES reminders (id) ON DELETE CASCADE,
+            uid TEXT UNIQUE,
             kind TEXT CHECK (kind IN ('event', 'todo')), sequence INTEGER NOT NULL DEFAULT 0, changed_at TEXT,
             content TEXT, pushed INTEGER, dirty INTEGER NOT NULL DEFAULT 1, hidden INTEGER NOT NULL DEFAULT 0,
             snoozed INTEGER NOT NULL DEFAULT 0, kept_wall TEXT, kept_fold INTEGER, kept_zone TEXT)""",

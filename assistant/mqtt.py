@@ -52,8 +52,6 @@ GOODBYE_SECONDS = 0.5
 """For telling the broker that the assistant stops."""
 _VERSIONS = {"auto": (ProtocolVersion.V5, ProtocolVersion.V311), "5": (ProtocolVersion.V5,),
              "3.1.1": (ProtocolVersion.V311,)}
-_TAKEN_OVER = 142
-"""Reason code of DISCONNECT (MQTT 5): another client has connected with this client id."""
 _AT_ONCE = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 """An answer does not wait for the other side to have noticed the acknowledgement before it, which takes 40 ms."""
 _NOT_LET_IN, _OTHER_VERSION = {4, 5, 134, 135}, {1, 132}
@@ -199,8 +197,6 @@ class Mqtt:
         log.log(level, "%s", self.says)
 
     def _sentence(self, error: Exception, was_up: bool) -> str:
-        if _code(error) == _TAKEN_OVER:
-            return f"Another client of the broker has the name {self.client_id}: set [mqtt] client_id."
         if was_up:
             return f"The broker {self.broker} has broken the connection: it is made anew."
         if isinstance(error, MqttConnectError):
@@ -247,8 +243,7 @@ class Mqtt:
     async def _until_gone(self, client: Client) -> None:
         await asyncio.wait((client.gone,))
         self._lose()
-        why = client.gone.exception()
-        raise why if isinstance(why, MqttError) else MqttError(str(why))
+        raise MqttError("it is gone")
 
     def _lose(self) -> None:
         """There is no connection any more."""

@@ -202,6 +202,26 @@ def listing(found: Sequence[Reminder], span: str, now: datetime) -> str:
     return f"{count(len(found))}{span}: {told}{more}."
 
 
+def missed(task_: str | None, last: datetime, times: int, now: datetime) -> str:
+    """`call mum, today at 17:00`, `stretch, 3 times, last today at 16:00`; `last` is in the person's zone."""
+    when = f"{day(last.date(), now.date())} at {clock(last)}"
+    return f"{task(task_)}, {when}" if times == 1 else f"{task(task_)}, {times} times, last {when}"
+
+
+def by_the_way(told: Sequence[str]) -> str:
+    """What was missed, after the answer to something else."""
+    more = f"; and {len(told) - SPOKEN} more" if len(told) > SPOKEN else ""
+    return f"By the way, while you were away: {'; '.join(told[:SPOKEN])}{more}."
+
+
+def missed_listing(told: Sequence[str]) -> str:
+    """The answer to "what did I miss?"."""
+    if not told:
+        return "You have missed nothing lately."
+    more = f"; and {len(told) - SPOKEN} more" if len(told) > SPOKEN else ""
+    return f"You have missed {count(len(told))}: {'; '.join(told[:SPOKEN])}{more}."
+
+
 def which(found: Sequence[Reminder], now: datetime) -> str:
     told = [f"{n}, {reminder(r, now)}" for n, r in enumerate(found[:SPOKEN], 1)]
     more = f" (and {len(found) - SPOKEN} more)" if len(found) > SPOKEN else ""

@@ -410,8 +410,8 @@ class Ring(Section):
     """a time of day such as "22:00" from which nothing makes a sound"""
     quiet_until: TimeOfDay = time(0)
     """a time of day such as "07:00" until which nothing makes a sound; the same as quiet_from for never quiet"""
-    escalate: tuple[tuple[str, ...], ...] = ()
-    """a list of steps such as [["desktop"], ["voice"], ["ntfy"]]; empty for all at once"""
+    escalate: tuple[tuple[Literal["log", "desktop", "voice", "command", "apprise", "ntfy", "mqtt"], ...], ...] = ()
+    """a list of steps of notifiers such as [["desktop"], ["voice"], ["ntfy"]]; empty for all at once"""
     channels: dict[str, RingChannel] = {}  # noqa: RUF012 - pydantic copies it
     """tables such as [ring.channels.voice], with repeat_after_minutes and repeats"""
 

@@ -22,8 +22,8 @@ from random import Random
 from assistant.ahead import AFTER, Ahead
 from assistant.copies import Copies
 from assistant.delivery import UNSURE, Delivery, DeliveryPolicy
-from assistant.notifiers import Notice
 from assistant.insistence import first_rings
+from assistant.notifiers import Notice
 from assistant.ntfy import Ntfy
 from assistant.ntfy_notifier import NtfyNotifier
 from assistant.outbox import Outbox
@@ -128,7 +128,8 @@ class Laptop:
         now = self._clock.now()
         longest = self._policy.longest_retry
         due = {(d.id, d.ring) for n, ring in self._first.items() for d in outbox.to_ring(n, now, longest, 100, ring)}
-        return bool(due - Copies(self.store.db).unsure(now, UNSURE))
+        lapsed = outbox.next_ring()
+        return bool(due - Copies(self.store.db).unsure(now, UNSURE)) or (lapsed is not None and lapsed <= now)
 
 
 @dataclass

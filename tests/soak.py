@@ -10,7 +10,9 @@ Prints what it found and exits with 1 if anything was lost, doubled or answered 
 """
 
 import argparse
+import asyncio
 import json
+import logging
 import sqlite3
 import subprocess
 import tempfile
@@ -23,6 +25,7 @@ from time import monotonic, sleep
 
 from tests import soak_mqtt
 from tests.chaos import storm
+from tests.nights import nights
 from tests.process import ASSISTANT, Daemon
 from tests.retraining import STEPS, copy_of_checkout, smoke_killed_in
 
@@ -241,6 +244,7 @@ def main() -> int:
     parser.add_argument("--hostile", type=int, default=1000)
     parser.add_argument("--storm", type=int, default=500)
     parser.add_argument("--mqtt", type=int, default=2000, help="requests and messages over MQTT; a fortieth of it kills")
+    parser.add_argument("--nights", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-retraining", action="store_true", help="leave the retraining out")
     options = parser.parse_args()
@@ -248,6 +252,10 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             smoke_killed_in(copy_of_checkout(Path(folder)), *STEPS)  # raises if it does not end well
         print(f"a retraining killed in each of {len(STEPS)} steps: it went on and ended with a better model in use")
+    logging.disable(logging.ERROR)
+    slept = asyncio.run(nights(options.nights, options.seed))
+    logging.disable(logging.NOTSET)
+    print(slept)
     storms = []
     for order, killed_daemon in (("remote,local", False), ("remote", True)):
         with tempfile.TemporaryDirectory() as folder:
@@ -266,7 +274,7 @@ def main() -> int:
     print(f"{options.hostile} hostile requests by HTTP and by parse: {len(faults)} faults")
     for fault in [*storms, *devices, *tally.faults, *faults][:40]:
         print(" -", fault)
-    return 1 if storms or devices or tally.faults or faults else 0
+    return 1 if slept.wrong or storms or devices or tally.faults or faults else 0
 
 
 if __name__ == "__main__":

@@ -294,7 +294,9 @@ async def test_who_publishes_where_nobody_may_is_hung_up_on_and_forgotten(home, 
 
 
 async def test_a_device_that_does_not_read_is_disconnected_and_the_others_are_told(home, monkeypatch, caplog):
-    monkeypatch.setattr(amqtt_broker, "UNREAD_SECONDS", 0.2)
+    monkeypatch.setattr(amqtt_broker, "UNREAD_SECONDS", 0.5)
+    told = asyncio.Event()
+    caplog.handler.addFilter(lambda record: told.set() or True)
     async with home.client() as kitchen, home.client() as button:
         await kitchen.subscribe("due", 0)
         async with home.raw("deaf") as deaf:
@@ -304,6 +306,8 @@ async def test_a_device_that_does_not_read_is_disconnected_and_the_others_are_to
             for n in range(12):
                 await button.publish("due", f"{n} {much}", 1)
             assert [t.split()[0] for _, t in await heard(kitchen, 12)] == [str(n) for n in range(12)]
+            async with asyncio.timeout(20):
+                await told.wait()
     assert caplog.text.count("does not read") == 1
 
 

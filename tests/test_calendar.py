@@ -1,7 +1,6 @@
 """The calendar of the running assistant: the address to subscribe to, events that ring ahead, and its commands."""
 
 import asyncio
-import json
 import re
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from assistant.calendar_commands import sentence
 from assistant.calendars import Calendars
 from assistant.errors import ConfigError
 from assistant.guard import only_this_machine, speak_json_errors
-from assistant.http_calendar import CalendarService, secret, serving_others
+from assistant.http_calendar import CalendarService, _is_here, secret, serving_others
 from assistant.lead import ring_ahead
 from assistant.listen import open_socket
 from assistant.messages import Request
@@ -158,10 +157,18 @@ async def test_reminders_of_before_the_calendar_are_in_it_once_they_ring_again(a
 # Subscribing
 
 
+@pytest.mark.parametrize("peer, here", [
+    ("127.0.0.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("192.168.1.5", False), ("fe80::1%eth0", False), ("", False),
+])  # fmt: skip
+def test_only_this_machine_reads_the_address_without_a_secret(peer, here):
+    assert _is_here(peer) == here
+
+
 @pytest.fixture
 async def url(assistant):
     app = web.Application(middlewares=[speak_json_errors, only_this_machine])
-    app.add_routes(CalendarService(assistant.calendars, "http://x/calendar/s.ics").routes())
+    app.add_routes(CalendarService(assistant.calendars).routes())
+    assistant.calendars.address = "http://x/calendar/s.ics"
     runner = web.AppRunner(app)
     await runner.setup()
     with open_socket("127.0.0.1", 0) as socket:
@@ -268,4 +275,3 @@ async def test_the_command_shows_the_addresses_and_makes_events(assistant, url):
     assert re.search(rf"{url}/calendar\.ics|http://localhost:\d+/calendar\.ics", shown)
     assert "http://x/calendar/s.ics" in shown
     assert await run("event", str(id)) == 'OK: "see the dentist" is an event.\n'
-    assert json.loads(await run("--json"))["caldav"] is None

@@ -55,6 +55,7 @@ class Home:
         """A round that must go well; a minute passes before it, so that no two edits are of one instant."""
         self.clock.pass_by(minutes=1)
         assert await self.sync.once(), self.sync.state.said
+        assert self.sync.state.state == "well", self.sync.state.said
 
     def move(self, id: int, due: datetime) -> None:
         wall = due.replace(tzinfo=None)

@@ -1,0 +1,111 @@
+"""By voice from end to end: the real daemon in a room with a microphone and a loudspeaker that are heard in each other.
+
+What is said is made by synthesisers and heard by PocketSphinx, which mishears some of it: the sentences that a test
+depends on are such as it hears, and the share of all is a figure with a bar.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests import soak_voice, speech, virtual_microphone
+from tests.process import ASSISTANT, Daemon
+from tests.soak_voice import BY, SETTINGS, counted, hears, idle, in_the_room, leave, replug, say, understood
+from tests.speech import joined, room, speak
+from tests.virtual_room import VirtualRoom
+
+pytestmark = [speech.wanted, virtual_microphone.wanted, pytest.mark.usefixtures("model")]
+TEN = [BY[9 * n + n % 3] for n in range(10)]
+"""Ten of the thirty requests, by each of the three voices in turn."""
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Iterator[VirtualRoom]:
+    with VirtualRoom(tmp_path_factory.mktemp("sound")) as sound:
+        yield sound
+
+
+@pytest.fixture(scope="module")
+def overhearing(sound, tmp_path_factory) -> Iterator[Daemon]:
+    """A daemon that listens all the time."""
+    with Daemon(tmp_path_factory.mktemp("data"), sound.environ | SETTINGS) as daemon:
+        sound.until(lambda: idle(daemon))
+        yield daemon
+
+
+def tasks(daemon: Daemon) -> list[str]:
+    return [r["task"] for r in daemon.call("GET", "/reminders")[1]["reminders"]]
+
+
+def traces(daemon: Daemon) -> str:
+    """All that it has written, to its files and its log."""
+    files = [file.read_bytes().decode("latin-1") for file in daemon.data.rglob("*") if file.is_file()]
+    return "\n".join([*files, *daemon.lines]).lower()
+
+
+def test_what_is_said_in_a_room_becomes_a_reminder_and_is_answered_aloud(tmp_path):
+    tally = understood(TEN, tmp_path)
+    print(soak_voice.shares(tally))
+    assert tally["right"] >= 6 and tally["spoke"] >= 8, tally
+
+
+def test_what_people_say_to_each_other_leaves_no_trace(sound, overhearing):
+    assert say(sound, overhearing, "remind me to bring the umbrella tomorrow morning", "rms")
+    assert "umbrella" in traces(overhearing), "so it would be found"
+    before = counted(overhearing, "utterances_dropped_total")
+    assert not say(sound, overhearing, "my neighbor had dinner in the garden yesterday", "rms")
+    assert counted(overhearing, "utterances_dropped_total") == before + 1, "words were heard"
+    assert not [word for word in ("neighbor", "dinner", "garden", "yesterday") if word in traces(overhearing)]
+
+
+def test_its_own_voice_from_the_loudspeaker_is_not_heard_but_another_is(sound, overhearing):
+    before = counted(overhearing, "utterances_total")
+    assert say(sound, overhearing, "what are my reminders for tomorrow", "rms", to_the_end=True)
+    sound.pass_by(1.5)
+    assert counted(overhearing, "utterances_total") == before + 1
+    sound.play(in_the_room(speak("good morning everybody", "rms")), "loudspeaker")
+    sound.until(lambda: counted(overhearing, "utterances_total") == before + 2)
+
+
+def test_when_the_sound_server_is_killed_it_hears_again_as_soon_as_there_is_another(sound, overhearing):
+    replug(sound, overhearing)
+    leave(sound, overhearing)
+    assert say(sound, overhearing, "remind me to call the doctor tomorrow morning", "rms")
+    assert "call the doctor" in tasks(overhearing) and hears(overhearing)["reopened"] >= 1
+
+
+def test_nothing_of_the_sound_is_on_the_disk(overhearing):
+    assert not [f.name for f in overhearing.data.rglob("*") if f.is_dir() or f.suffix in (".wav", ".raw", ".pcm")]
+    assert "riff" not in traces(overhearing)
+
+
+@contextmanager
+def waiting_for_the_word(sound: VirtualRoom, data: Path) -> Iterator[Daemon]:
+    with Daemon(data, sound.environ | SETTINGS | {"ASSISTANT_WAKE__MODE": "word"}) as daemon:
+        yield daemon
+        assert daemon.stop() == 0
+
+
+def command(daemon: Daemon, *words: str) -> None:
+    subprocess.run([*ASSISTANT, *words, "--port", daemon.url.rpartition(":")[2]], check=True, capture_output=True)
+
+
+def test_it_waits_for_its_word_listens_to_the_answer_without_it_and_is_deaf_when_muted(sound, tmp_path):
+    with waiting_for_the_word(sound, tmp_path) as daemon:
+        sound.until(lambda: idle(daemon))
+        said = joined(in_the_room(speak("remind me to feed the cat tomorrow", "rms")), room(1.2))
+        sound.play(joined(said, speak("okay nabu, remind me to buy milk", "slt"), room(0.5)))
+        sound.until(lambda: hears(daemon)["state"] == "listening" and counted(daemon, "utterances_total") == 1)
+        assert tasks(daemon) == []
+        say(sound, daemon, "tomorrow morning", "rms")
+        assert tasks(daemon) == ["buy milk"]
+        command(daemon, "mute")
+        assert (hears(daemon)["state"], hears(daemon)["microphone"]) == ("muted", "closed")
+        sound.until(lambda: sound.hearers() == 0)
+    with waiting_for_the_word(sound, tmp_path) as daemon:
+        assert hears(daemon)["state"] == "muted" and sound.hearers() == 0
+        command(daemon, "unmute")
+        sound.until(lambda: idle(daemon) and sound.hearers() == 1)
