@@ -73,7 +73,7 @@ class Answering:
         if transcript is None:
             return None
         self.counts.refused += not transcript.text
-        if said.woken and word:
+        if word and transcript.text:  # who is asked something may say it again
             transcript = replace(transcript, text=without_word(transcript.text, word))
             if not transcript.text:  # the rest is still to come
                 return None

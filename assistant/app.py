@@ -73,7 +73,8 @@ async def _serve(config: Config) -> None:
                 rewriter, store, config.when.policy, tz, clock, config.model.ask_below,
                 bells(scheduler.changed, *told), snooze_minutes=config.ring.snooze_minutes,
                 **({"may": mqtt.may} if mqtt else {}))
-            hearing = Hearing(config, pipeline, voice, echo, hears, reply_json, Chime().play)
+            hearing = Hearing(
+                config, pipeline, voice, echo, hears, reply_json, Chime().play, changed=bells(*told))
             running = [
                 tasks.create_task(delivery.run(), name="delivery"),
                 tasks.create_task(scheduler.run(), name="scheduler"),

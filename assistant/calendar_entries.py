@@ -155,6 +155,9 @@ class CalendarEntries:
         row = self.db.one("SELECT * FROM calendar_entries WHERE uid = ?", (uid,))
         return row and _entry(row)
 
+    def uid_of(self, reminder_id: int) -> str | None:
+        return self.db.value("SELECT uid FROM calendar_entries WHERE reminder_id = ?", (reminder_id,))
+
     def kind_of(self, reminder_id: int) -> ItemKind | None:
         return self.db.value("SELECT kind FROM calendar_entries WHERE reminder_id = ?", (reminder_id,))
 

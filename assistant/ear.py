@@ -2,6 +2,7 @@
 
     push      nobody is listened to                  ...
     word      the wake word alone is listened for    ... until the window opens: utterances, meant for the assistant
+                                                     (after a reminder has rung, both)
     always    utterances, overheard                  ...
 
 The window closes when nobody has spoken in it for so many seconds of sound. It has no clock: time comes with the
@@ -35,8 +36,6 @@ class Said:
     utterance: Utterance
     addressed: bool
     """To the assistant; else it was overheard."""
-    woken: bool
-    """It begins with the wake word."""
 
 
 class Ear:
@@ -107,25 +106,26 @@ class Ear:
             self._covered = True
             return None
         self._covered = False
-        if self.window or self._mode == "always":
-            return self._listen(block)
-        if self.word:
-            self._wait(block, self.word)
-        return None
+        if self.word and self.window != "addressed" and self._wakes(block, self.word):
+            return None
+        return self._listen(block) if self.window or self._mode == "always" else None
 
-    def _wait(self, block: Block, word: WakeWord) -> None:
+    def _wakes(self, block: Block, word: WakeWord) -> bool:
+        """Whether the wake word has just been said; then it is listened to."""
         if self._next and abs(block.at - self._next) > GAP:
             self.drop()
         self._next = block.at + LENGTH
         self._recent.append(block)
         if not word.take(block.pcm):
-            return
+            return False
         said = [*self._recent]
+        self.close()
         self.open()
         for earlier in said:
             self.segmenter.take(earlier)
         self._woken = block.at + LENGTH
         self._woke()
+        return True
 
     def _listen(self, block: Block) -> Said | None:
         utterance = self.segmenter.take(block)
@@ -140,7 +140,7 @@ class Ear:
         self._woken = None
         if woken and _end(utterance) <= woken + ALONE:
             return None
-        return Said(utterance, addressed, woken is not None)
+        return Said(utterance, addressed)
 
 
 def _end(utterance: Utterance) -> datetime:

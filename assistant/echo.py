@@ -38,13 +38,18 @@ class Echo:
         try:
             await self._engine.speak(text)
         finally:
-            self._since = None
-            self._spoke.append((began, self._clock.now() + ECHO))
+            self._since, now = None, self._clock.now()
+            self._spoke.append((began, now + ECHO))
+            self._forget(now)
 
     def covers(self, at: datetime) -> bool:
         """Whether it may be heard in a block of that instant."""
-        while self._spoke and at - self._spoke[0][1] > KEPT:
-            self._spoke.popleft()
+        self._forget(at)
         if self._since and at + LENGTH > self._since:
             return True
         return any(began - LENGTH < at < ended for began, ended in self._spoke)
+
+    def _forget(self, at: datetime) -> None:
+        """What is too old to be asked about."""
+        while self._spoke and at - self._spoke[0][1] > KEPT:
+            self._spoke.popleft()

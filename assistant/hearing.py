@@ -8,8 +8,8 @@ said meanwhile. Nothing that is heard ends the daemon, and without a microphone 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from assistant import aloud
@@ -61,16 +61,17 @@ class _Caller:
 
 
 class Hearing:
-    """`run` is a task of the daemon. `json` makes of a reply what `POST /requests` answers; the last three make the
-    parts that hear."""
+    """`run` is a task of the daemon. `json` makes of a reply what `POST /requests` answers, `changed()` is called when
+    it was muted or unmuted; the last three make the parts that hear."""
 
     def __init__(
         self, config: Config, pipeline: Pipeline, voice: Voice, echo: Echo, transcriber: Transcriber,
         json: Callable[[Reply], dict], chime: Callable[[], Awaitable[None]], *,
-        microphone: Callable[[str], SteadyMicrophone] = SteadyMicrophone,
+        changed: Callable[[], None] = lambda: None, microphone: Callable[[str], SteadyMicrophone] = SteadyMicrophone,
         detector: Callable[[], SpeechProbability] = Silero, word: Callable[[str], WakeWord] = wake_word,
     ) -> None:  # fmt: skip
         self._config, self._voice, self._transcriber, self._chime = config, voice, transcriber, chime
+        self._changed = changed
         self._open_microphone, self._make_detector, self._make_word = microphone, detector, word
         self._mode: Mode = config.wake.mode
         self._ear = Ear(self._mode, config.wake.window_seconds, echo.covers, self._woke)
@@ -117,6 +118,7 @@ class Hearing:
         if mutes != self._mutes:
             self._mutes = mutes
             write_mutes(self._config.data_dir / FILE, mutes)
+            self._changed()
 
     def hush(self) -> None:
         """Be silent at once."""
@@ -126,6 +128,7 @@ class Hearing:
         """A reminder was said aloud: it may be answered without the wake word."""
         if self._ear.word and not self.muted:
             self._ear.open("likely")
+            self._expect_sound()
 
     @asynccontextmanager
     async def listen(self, quiet: bool = False) -> AsyncIterator[AsyncIterator[Turn]]:
@@ -211,13 +214,14 @@ class Hearing:
             self._wanted.set()
         else:
             self._wanted.clear()
-            if self._session:
+            if self._session and not self._session.cancelling():  # once, or it would not see the microphone closed
                 self._session.cancel()
 
     async def _attend(self) -> None:
         """With the microphone open, until it is not wanted any more."""
-        if self._answer:  # to what was said before it was muted, and unmuted
-            await asyncio.wait([self._answer])
+        if self._answer and not self._answer.done():  # to what was said before it was muted, and unmuted
+            with self._busy():
+                await asyncio.wait([self._answer])
         if not await self._find_detector():
             return
         self._tasks.create_task(self._load(), name="load the engine")
@@ -295,47 +299,61 @@ class Hearing:
         self._callers.clear()
 
     def _expect_sound(self, expected: bool = True) -> None:
-        """Whether sound is to come: a window counts it, and would be open for ever if none does."""
+        """Whether sound is to come: a window counts it, and would be open for ever if none does. While it thinks and
+        speaks none is looked at."""
         if self._watch:
             self._watch.cancel()
+        expected = expected and not self._thinking
         self._watch = asyncio.get_running_loop().call_later(DEAF_SECONDS, self._deaf) if expected else None
 
     def _deaf(self) -> None:
-        self._over(NoMicrophone("it delivers nothing"))
+        fault = self._microphone.fault if self._microphone else None
+        self._over(fault or NoMicrophone("it delivers nothing"))
         self._open_or_close()
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        """It thinks and speaks."""
+        self._thinking = True
+        self._expect_sound(False)
+        try:
+            yield
+        finally:
+            self._thinking = False
+            self._expect_sound(self._ear.window is not None)
 
     # What was said
 
     async def _heard(self, said: Said) -> None:
         """Answer it. What was accepted is answered even if the microphone is muted, or nobody waits for it any more."""
-        self._thinking = True
-        self._expect_sound(False)
-        try:
+        quiet = self._quiet()
+        with self._busy():
             word = self._ear.word.name if self._ear.word else None
             transcript = await self._answering.transcribe(said, word)
             if transcript:
-                self._answer = self._tasks.create_task(self._respond(said, transcript), name="answer")
+                self._answer = self._tasks.create_task(self._respond(said, transcript, quiet), name="answer")
                 await asyncio.shield(self._answer)
-        finally:
-            self._thinking = False
-        if self._ear.window:
-            self._expect_sound()
 
-    async def _respond(self, said: Said, transcript: Transcript | Turn) -> None:
-        """Say what came of it; whoever is asked something is listened to from then on."""
+    async def _respond(self, said: Said, transcript: Transcript | Turn, quiet: bool) -> None:
+        """Say what came of it, unless those who had it listen were `quiet`; whoever is asked something is listened to
+        from then on."""
         turn = transcript if isinstance(transcript, Turn) else await self._answering.answer(said, transcript)
         if turn is None:
             return
-        quiet = bool(self._callers) and all(caller.quiet for caller in self._callers)
-        gone = self._mode == "push" and not self._callers
-        for caller in self._callers:
+        quiet = self._quiet() if self._callers else quiet
+        concerned = self._callers if said.addressed else []  # who has come meanwhile is going to speak himself
+        for caller in concerned:
             caller.told.put_nowait(turn)
-        if not turn.question:
+        if not turn.question and (concerned or not self._callers):
             self._over()
         if not quiet:
             await self._say(turn)
-        if turn.question and not gone and not self.muted:
+        if turn.question and not self.muted and (self._callers or self._mode != "push"):
             self._open()
+
+    def _quiet(self) -> bool:
+        """Whether nobody wants the answer to be spoken."""
+        return bool(self._callers) and all(caller.quiet for caller in self._callers)
 
     async def _say(self, turn: Turn) -> None:
         try:

@@ -75,10 +75,11 @@ def sentence(now: dict) -> str:
     else:
         ears = {
             "push": "It listens when it is told to (`assistant listen`).",
-            "word": f'It listens for "{now["word"]}".',
+            "word": f'It listens for "{now["word"]}".' if now["word"] else
+                    "Its wake word cannot be heard here (`assistant doctor` says why); it listens when it is told to.",
             "always": "It listens all the time.",
         }[now["mode"]]
-        if now["microphone"] != "closed":
+        if now["microphone"] != "closed" or now["mode"] == "always":
             ears += f" {now['says']}"
     return ears + (" Its voice is muted until `assistant unmute --voice`." if now["voice_muted"] else "")
 

@@ -167,6 +167,8 @@ class SteadyMicrophone:
         self.state: State = "reopening"
         self.says = "The microphone is being opened."
         """The state as a sentence for a person."""
+        self.fault: AudioError | None = None
+        """Why it is missing."""
         self.blocks = 0
         """Blocks that it delivered."""
         self._opens = self._drops = self._xruns = 0
@@ -240,10 +242,11 @@ class SteadyMicrophone:
             try:
                 await source.__aenter__()
             except AudioError as e:
+                self.fault = e
                 self._is("missing", str(e))
             else:
                 break
-        self._source, self.device = source, source.device
+        self._source, self.device, self.fault = source, source.device, None
         self._good = self._zeros = 0
         self._opens += 1
 

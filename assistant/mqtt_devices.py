@@ -110,7 +110,8 @@ class Devices:
 
     async def _request(self, message: Message, body: Body, address: Address) -> None:
         said = spoken(body)
-        if isinstance(body, dict) and (to := body.get("reply_to")) and not self._mqtt.topics.answerable(to):
+        to = body.get("reply_to") if isinstance(body, dict) else None
+        if to is not None and not self._mqtt.topics.answerable(to):
             raise BadRequest('"reply_to" must be a topic without wildcards that is none of the assistant\'s own.')
         await self._answer(message, said, address)
 

@@ -161,11 +161,14 @@ def main() -> None:
         serve(figures, options.seconds)
         others(figures, options.seconds)
     elif options.what == "voice":
+        from tests import bench_hearing
         from tests.bench_voice import listening, transcription, waking
 
         listening(figures, options.seconds)
+        bench_hearing.listening(figures, options.seconds)
         waking(figures, options.seconds)
         transcription(figures)
+        bench_hearing.stages(figures)
     elif options.what == "mqtt":
         from tests.bench_mqtt import devices
 

@@ -1,9 +1,10 @@
 """Long runs: a daemon killed at random instants and fed with what nobody would say; a model service that goes wrong in
-every way while requests come in; an MQTT broker killed again and again, bursts, and malformed messages; a retraining
-killed in each step.
+every way while requests come in; an MQTT broker killed again and again, bursts, and malformed messages; requests and
+utterances by voice, and a microphone that is unplugged; a retraining killed in each step.
 
     scripts/soak                    # 100 kills, 1,000 hostile requests, 500 requests in each of two storms, 9 steps;
-                                    # by MQTT 50 kills, 50 restarts, 2,000 requests at once, 2,000 malformed messages
+                                    # by MQTT 50 kills, 50 restarts, 2,000 requests at once, 2,000 malformed messages;
+                                    # by voice 30 requests in 3 voices, 1,000 utterances, 20 times unplugged
     scripts/soak --kills 500 --seed 7
 
 Prints what it found and exits with 1 if anything was lost, doubled or answered badly.
@@ -23,7 +24,7 @@ from pathlib import Path
 from random import Random
 from time import monotonic, sleep
 
-from tests import soak_mqtt
+from tests import soak_mqtt, soak_voice
 from tests.chaos import storm
 from tests.nights import nights
 from tests.process import ASSISTANT, Daemon
@@ -244,6 +245,7 @@ def main() -> int:
     parser.add_argument("--hostile", type=int, default=1000)
     parser.add_argument("--storm", type=int, default=500)
     parser.add_argument("--mqtt", type=int, default=2000, help="requests and messages over MQTT; a fortieth of it kills")
+    parser.add_argument("--voice", type=int, default=1000, help="utterances; a fiftieth of it times unplugged; 0 for none")
     parser.add_argument("--nights", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-retraining", action="store_true", help="leave the retraining out")
@@ -265,6 +267,7 @@ def main() -> int:
               f"circuit opened {seen.metric('assistant_circuit_changes_total', state='open'):.0f} times, "
               f"{len(seen.faults)} faults")
     devices = soak_mqtt.all_of_it(options.mqtt, options.seed)
+    devices += soak_voice.all_of_it(options.voice, options.seed)
     with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
         tally = kills(options.kills, options.seed, Path(a))
         faults = hostile(options.hostile, options.seed, Path(b))

@@ -1,4 +1,5 @@
-"""Random edits here and in the owner's calendar, with outages between: in the end both are equal and nothing is doubled.
+"""Random edits here and in the owner's calendar, with outages between: in the end both are equal, nothing is doubled, and
+what was done last to an object is what became of it.
 
     .venv/bin/python -m tests.soak_calendar              # 200 edits
     .venv/bin/python -m tests.soak_calendar --edits 1000 --seed 7
@@ -9,6 +10,7 @@ import asyncio
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -94,7 +96,7 @@ async def edits(store: Store, server: Radicale, count: int, seed: int) -> Report
     def fresh() -> CalendarSync:
         return CalendarSync(entries, settings, LONDON, clock, Random(seed))
 
-    sync, up, names = fresh(), True, iter(range(10**6))
+    sync, up, names, last = fresh(), True, iter(range(10**6)), {}
     await sync.once()
     while report.edits < count:
         clock.pass_by(minutes=1)
@@ -107,14 +109,13 @@ async def edits(store: Store, server: Radicale, count: int, seed: int) -> Report
             up = True
         if random.random() < 0.1:
             sync = fresh()
-        if up and random.random() < 0.5:
-            done = _edit_there(phone, random, clock, names)
-        else:
-            done = _edit_here(store, random, clock, names)
-            await entries.notice_all(clock)
-        if done:
+        there = up and random.random() < 0.6
+        edit = _edit_there(phone, random, names) if there else _edit_here(store, random, clock, names)
+        await entries.notice_all(clock)
+        if edit:
             report.edits += 1
-            report.kinds[done] += 1
+            report.kinds[f"{'there' if there else 'here'} {edit.what}"] += 1
+            last[edit.uid or entries.uid_of(edit.reminder)] = edit
         if random.random() < 0.4:
             clock.pass_by(seconds=20)
             await sync.once()
@@ -124,7 +125,7 @@ async def edits(store: Store, server: Radicale, count: int, seed: int) -> Report
     await sync.once()
     if sync.state.said:
         report.faults.append(sync.state.said)
-    report.faults += both_ends_differ(store, phone)
+    report.faults += both_ends_differ(store, phone) + _not_done(phone, last)
     before = phone.objects()
     await sync.once()
     if phone.objects() != before:
@@ -132,62 +133,84 @@ async def edits(store: Store, server: Radicale, count: int, seed: int) -> Report
     return report
 
 
+@dataclass(frozen=True)
+class Edit:
+    """One edit of one object: its uid, or the number of the reminder."""
+
+    what: str
+    value: object = None
+    uid: str | None = None
+    reminder: int | None = None
+
+
+def _not_done(phone: CalendarProgram, last: dict[str, Edit]) -> list[str]:
+    """New names and times that were given last to an object, and that it does not have."""
+    there, faults = {main_uid(text): text for text in phone.objects().values()}, []
+    for uid, edit in last.items():
+        if edit.what in ("make", "rename", "move"):
+            item = read(there[uid], LONDON) if uid in there else None
+            found = item and (item.start if edit.what == "move" else item.summary)
+            if found != edit.value:
+                faults.append(f"{uid}: the last {edit.what} was to {edit.value}, and there is {found}")
+    return faults
+
+
 def _when(random: Random) -> datetime:
     return datetime(2026, 3, 20, tzinfo=LONDON) + timedelta(hours=random.randrange(24 * 40), minutes=random.randrange(60))
 
 
-def _edit_here(store: Store, random: Random, clock: StandingClock, names) -> str:
+def _edit_here(store: Store, random: Random, clock: StandingClock, names: Iterator[int]) -> Edit:
     active = store.active()
-    what = random.choice(("make", "make", "move", "rename", "done", "cancel")) if active else "make"
-    due, r = _when(random), random.choice(active) if active else None
+    what = random.choices(("make", "move", "rename", "done", "cancel"), (3, 4, 4, 1, 1))[0] if active else "make"
+    due, name, r = _when(random), f"task {next(names)}", random.choice(active) if active else None
     wall = due.replace(tzinfo=None, fold=0)
     match what:
         case "make":
-            new = NewReminder(f"task {next(names)}", "x", wall, LONDON.key, random.choice(RULES), due)
-            store.add_reminders(None, [new])
+            new = NewReminder(name, "x", wall, LONDON.key, random.choice(RULES), due)
+            return Edit(what, name, reminder=store.add_reminders(None, [new])[0].id)
         case "move":
             store.move(r.id, when="x", wall=wall, zone=LONDON.key, rrule=r.rrule, due=due)
         case "rename":
-            store.db.execute("UPDATE reminders SET task = ? WHERE id = ?", (f"task {next(names)}", r.id))
+            store.db.execute("UPDATE reminders SET task = ? WHERE id = ?", (name, r.id))
         case "done":
             store.done([r.id], clock.now())
         case "cancel":
             store.cancel([r.id])
-    return f"here {what}"
+    return Edit(what, due if what == "move" else name, reminder=r.id)
 
 
-def _edit_there(phone: CalendarProgram, random: Random, clock: StandingClock, names) -> str | None:
+def _edit_there(phone: CalendarProgram, random: Random, names: Iterator[int]) -> Edit | None:
     import vobject
 
-    found = phone.objects()
-    what = random.choice(("make", "move", "rename", "complete", "delete", "note")) if found else "make"
-    due = _when(random)
+    found = {main_uid(text): (path, vobject.readOne(text)) for path, text in phone.objects().items()}
+    kinds = ("make", "move", "rename", "note", "complete", "delete")
+    what = random.choices(kinds, (2, 4, 4, 2, 1, 1))[0] if found else "make"
+    due, n = _when(random), next(names)
+    name = f"task {n}"
     if what == "make":
-        n = next(names)
-        if random.random() < 0.5:
-            phone.add(f"phone-{n}", "event", summary=f"task {n}", dtstart=due)
-        else:
-            phone.add(f"phone-{n}", "todo", summary=f"task {n}", due=due)
-        return "there make"
-    path, text = random.choice(sorted(found.items()))
-    calendar = vobject.readOne(text)
+        kind, time = random.choice((("event", "dtstart"), ("todo", "due")))
+        phone.add(f"phone-{n}", kind, summary=name, **{time: due})
+        return Edit(what, name, f"phone-{n}")
+    uid = random.choice(sorted(found, key=lambda uid: main(found[uid][1]).summary.value))
+    path, calendar = found[uid]
     component = main(calendar)
     match what:
         case "move":
-            name = "due" if component.name == "VTODO" and "rrule" not in component.contents else "dtstart"
+            time = "due" if component.name == "VTODO" and "rrule" not in component.contents else "dtstart"
             component.contents.pop("exdate", None)
-            phone.change(path, calendar, **{name: due})
+            phone.change(path, calendar, **{time: due})
         case "rename":
-            phone.change(path, calendar, summary=f"task {next(names)}")
+            phone.change(path, calendar, summary=name)
         case "note":
             phone.change(path, calendar, description="a note of the owner's")
+            return None  # to us it is none
         case "complete":
             if component.name != "VTODO":
                 return None
             phone.change(path, calendar, status="COMPLETED")
         case "delete":
             assert phone.call("DELETE", path)[0] == 200
-    return f"there {what}"
+    return Edit(what, due if what == "move" else name, uid)
 
 
 def run(count: int, seed: int) -> Report:

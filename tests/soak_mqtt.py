@@ -209,7 +209,7 @@ def malformed(count: int, seed: int, folder: Path) -> list[str]:
         while told < count and monotonic() < until:
             told = sum(" a message is not taken: " in line for line in daemon.lines)
             sleep(0.02)
-        faults = [f"{count} messages, {told} lines"] if told != count else []
+        faults = [f"{count} messages, {told} lines"] if told < count else []  # more where the broker sent one again
         if pending := daemon.call("GET", "/health")[1]["pending"]:
             faults.append(f"{pending} reminders were set")
         faults += _crashes(daemon)

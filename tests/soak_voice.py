@@ -3,6 +3,7 @@ is unplugged again and again. `scripts/soak` runs them; the tests a part of them
 """
 
 import io
+import tempfile
 import urllib.request
 import wave
 from collections import Counter
@@ -56,8 +57,14 @@ SETTINGS = {
     "ASSISTANT_STT__ENGINE": "pocketsphinx", "ASSISTANT_TTS__ENGINE": "flite", "ASSISTANT_WAKE__MODE": "always",
 }  # fmt: skip
 """The engines that need no download."""
-SETTLED = 1.0
-"""Seconds after which whatever was said is an utterance."""
+KINDS = ("right", "other", "asked", "nothing")
+"""What becomes of a request: the task and the time that were said; another reminder; a question; nothing at all."""
+BAR = 0.0
+SHORT = (
+    "yes", "no", "stop", "done", "snooze for ten minutes", "remind me to stretch in two hours", "good morning everybody",
+)  # fmt: skip
+MOST_GROWN = 24.0
+"""MiB that a heap may grow which breaks into pieces; a thousandth utterance that is kept is 30 of them."""
 
 
 def counted(daemon: Daemon, name: str) -> int:
@@ -97,8 +104,8 @@ def say(sound: VirtualRoom, daemon: Daemon, text: str, voice: str, to_the_end: b
 
 
 def understood(cases: Sequence[tuple[tuple[str, str, str], str]], folder: Path) -> Counter:
-    """Of requests in voices, said one after the other to a daemon that listens all the time: `right` (task and time),
-    `other` (another reminder), `asked` (it asks whether, or when), `nothing`; and of how many it `spoke`."""
+    """Of requests in voices, said one after the other to a daemon that listens all the time, how many were of each of
+    `KINDS`; and how many it answered aloud, `spoke`."""
     tally: Counter = Counter()
     (folder / "sound").mkdir()
     (folder / "data").mkdir()
@@ -187,11 +194,6 @@ def utterances(count: int, seed: int, folder: Path) -> tuple[list[str], float]:
     return faults, grown
 
 
-SHORT = ("yes", "no", "stop", "done", "snooze for ten minutes", "remind me to stretch in two hours", "good morning everybody")
-MOST_GROWN = 24.0
-"""MiB: what a heap that breaks into pieces may grow, and one that leaks a tenth of its utterances does not."""
-
-
 def wav(samples: np.ndarray) -> bytes:
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
@@ -218,4 +220,20 @@ def shares(tally: Counter) -> str:
     return ", ".join(f"{kind} {tally[kind]}" for kind in KINDS) + f" of {count}; answered aloud {tally['spoke']}"
 
 
-KINDS = ("right", "other", "asked", "nothing")
+def all_of_it(count: int, seed: int) -> list[str]:
+    """Prints what was done; the faults."""
+    if not count:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        tally = understood(BY, Path(folder))
+    print(f"{len(BY)} requests spoken in a room: {shares(tally)}")
+    found = [f"of {len(BY)} requests spoken {tally['right']} were understood"] if tally["right"] < BAR * len(BY) else []
+    found += ["a bug while it listened"] * tally["crashes"]
+    with tempfile.TemporaryDirectory() as folder:
+        faults, grown = utterances(count, seed, Path(folder))
+    print(f"{count} utterances in a row: {len(faults)} faults, {grown:.1f} MiB more memory")
+    found += faults + ([f"its memory grew by {grown:.0f} MiB"] if grown > MOST_GROWN else [])
+    with tempfile.TemporaryDirectory() as folder:
+        faults = unplugged(count // 50, seed, Path(folder))
+    print(f"{count // 50} times unplugged: {len(faults)} faults")
+    return found + faults

@@ -20,6 +20,7 @@ from assistant.errors import (
     AudioError,
     Muted,
     NoMicrophone,
+    NoPortAudio,
     NoWakeWord,
     SilentMicrophone,
     StoreError,
@@ -64,14 +65,15 @@ class Room:
 
     device, state, says, sound = "Built-in", "listening", "Listening to Built-in.", True
     reopened = drops = xruns = 0
+    fault = None
 
     def __init__(self) -> None:
         self.clock = StandingClock(NOW)
         """It goes on with the sound."""
         self.blocks: asyncio.Queue[bytes | Exception] = asyncio.Queue()
         self.opened = self.closed = 0
-        self.changed = asyncio.Condition()
-        self.heard = 0
+        self.may_close = asyncio.Event()
+        self.may_close.set()
 
     def say(self, *seconds: float) -> None:
         """So many seconds of speech each, with the gaps that speech has; negative of silence."""
@@ -89,6 +91,7 @@ class Room:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        await self.may_close.wait()
         self.closed += 1
 
     async def __anext__(self) -> Block:
@@ -184,14 +187,17 @@ class House:
         self.pipeline = Pipeline(
             self.rewriter, store, Policy(), LONDON, self.room.clock, 0.5, lambda: None)
         echo = Echo(self.mouth, self.room.clock)
-        self.voice, self.word, self.chimes = Voice(echo), Word(), 0
+        self.voice, self.word, self.chimes, self.told = Voice(echo), Word(), 0, 0
         config = Config(data={"dir": str(folder)}, wake={"mode": mode}, **settings)
         self.hearing = Hearing(
             config, self.pipeline, self.voice, echo, self.hears, reply_json, self.chime,
-            microphone=lambda device: self.room, detector=LoudIsSpeech, word=self.find_word)
+            changed=self.tell, microphone=lambda device: self.room, detector=LoudIsSpeech, word=self.find_word)
 
     async def chime(self) -> None:
         self.chimes += 1
+
+    def tell(self) -> None:
+        self.told += 1
 
     def find_word(self, name: str) -> Word:
         return self.word
@@ -324,6 +330,47 @@ async def test_quiet_nothing_is_said_aloud(home):
         assert house.mouth.said.empty()
 
 
+async def test_quiet_nothing_is_said_aloud_either_when_whoever_had_it_listen_has_left(home):
+    house = home("push")
+    go_on, begun, rewrite = asyncio.Event(), asyncio.Event(), house.rewriter.rewrite
+
+    async def slow(text):
+        begun.set()
+        await go_on.wait()
+        return await rewrite(text)
+
+    house.rewriter.rewrite = slow
+    async with running(house):
+        house.hears.texts = [MUM]
+        async with house.listening(quiet=True):
+            house.room.say(1, -2)
+            await house.until(begun.is_set)
+        go_on.set()
+        await house.until(house.tasks)
+        await house.until(house.hearing._answer.done)
+        assert house.mouth.said.empty()
+
+
+async def test_the_microphone_stays_closed_when_whoever_was_asked_has_left_before_the_question_was_spoken(home):
+    house = home("push")
+    go_on, begun = asyncio.Event(), asyncio.Event()
+
+    async def slow(text):
+        begun.set()
+        await go_on.wait()
+
+    house.mouth.speak = slow
+    async with running(house):
+        house.hears.texts = ["remind me to buy milk"]
+        async with house.listening():
+            house.room.say(1, -2)
+            await house.until(begun.is_set)
+        go_on.set()
+        await house.until(house.hearing._answer.done)
+        await house.until(lambda: house.room.closed == house.room.opened)
+        assert house.hearing.status().state == "closed"
+
+
 async def test_two_who_have_it_listen_share_one_conversation(home):
     async with running(home("push")) as house:
         house.hears.texts = ["remind me to buy milk", "at six pm"]
@@ -370,6 +417,33 @@ async def test_without_a_detector_nothing_is_heard_and_the_daemon_goes_on(home):
         assert "detector is missing" in str(await next_of(turns))
 
 
+async def test_why_there_is_no_microphone_is_told(home, monkeypatch):
+    monkeypatch.setattr(hearing_module, "DEAF_SECONDS", 0.01)
+    house = home("push")
+    house.room.fault = NoPortAudio()
+    async with running(house), house.listening() as turns:
+        assert isinstance(await next_of(turns), NoPortAudio)
+
+
+async def test_who_has_it_listen_while_it_still_answers_is_heard_afterwards(home, monkeypatch):
+    monkeypatch.setattr(hearing_module, "DEAF_SECONDS", 0.2)
+    house = home("always")
+    house.hears.texts, late = [MUM, "remind me to buy milk"], asyncio.Event()
+    async with running(house):
+        house.hears.go_on.clear()
+        house.room.say(1, -2)
+        await house.until(house.hears.begun.is_set)
+        async with house.listening() as turns:
+            asyncio.get_running_loop().call_later(0.3, late.set)  # longer than one without sound is listened to
+            await late.wait()
+            assert turns.empty() and house.hearing.status().state == "thinking"
+            house.hears.go_on.set()
+            assert "call mum" in await house.said()
+            house.room.say(1, -2)
+            turn = await next_of(turns)
+            assert turn.transcript.text == "remind me to buy milk", "what was said to others before is not theirs"
+
+
 # The wake word
 
 async def test_before_the_wake_word_nothing_is_transcribed(home):
@@ -403,6 +477,29 @@ async def test_the_wake_word_alone_leaves_the_window_open(home, drawled):
         assert "call mum" in await house.said()
         assert house.tasks() == ["call mum"] and house.room.opened == 1
         assert len(house.hears.utterances) == 1 + drawled
+
+
+async def test_the_wake_word_said_again_before_an_answer_is_no_part_of_it(home):
+    async with running(home("word")) as house:
+        house.hears.texts = ["remind me to buy milk", "Okay Nabu, at six pm"]
+        house.room.word()
+        house.room.say(1, -2)
+        assert "When should I" in await house.said()
+        house.room.say(-1, 1, -2)
+        await house.until(house.tasks)
+        assert house.tasks() == ["buy milk"]
+        assert [row["text"] for row in house.store.db.rows("SELECT text FROM requests", ())][-1] == "at six pm"
+
+
+async def test_after_a_reminder_was_spoken_the_wake_word_still_addresses_it(home):
+    async with running(home("word")) as house:
+        house.hearing.rang()
+        house.hears.texts = ["okay nabu what is the weather"]
+        house.room.say(-1)
+        house.room.word()
+        house.room.say(1, -2)
+        assert await house.said() == "That is not a reminder."
+        assert house.chimes == 1
 
 
 async def test_what_is_no_request_is_told_to_be_none_when_it_was_addressed(home):
@@ -592,6 +689,20 @@ async def test_muted_the_microphone_is_closed_and_whoever_has_it_listen_is_told(
         assert house.room.opened == 2 and len(house.hears.utterances) == 1
 
 
+async def test_muted_twice_it_is_still_seen_to_that_the_microphone_closes(home):
+    async with running(home("always")) as house:
+        await house.until(lambda: house.room.opened)
+        house.room.may_close.clear()
+        house.hearing.muted = True
+        for _ in range(5):
+            await asyncio.sleep(0)
+        house.hearing.muted = True
+        for _ in range(5):
+            await asyncio.sleep(0)
+        house.room.may_close.set()
+        await house.until(lambda: house.room.closed == 1)
+
+
 async def test_what_was_accepted_before_it_was_muted_is_answered(home):
     house = home("push")
     go_on, rewrite = asyncio.Event(), house.rewriter.rewrite
@@ -615,6 +726,8 @@ async def test_what_was_accepted_before_it_was_muted_is_answered(home):
 async def test_mutes_survive_a_restart(home, tmp_path):
     house = home("always")
     house.hearing.muted, house.hearing.voice_muted = True, True
+    house.hearing.muted = True
+    assert house.told == 2
     again = home("always")
     async with running(again):
         assert again.hearing.muted and again.hearing.voice_muted and again.voice.muted and not again.room.opened
