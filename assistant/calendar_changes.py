@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from assistant.calendar_entries import CalendarEntries, Entry, Seen
 from assistant.database import to_text
 from assistant.errors import BadCalendarObject
+from assistant.events import ItemKind
 from assistant.ics import BARE, Item, read
 from assistant.messages import Reminder
 from assistant.recurrence import next_occurrence
@@ -50,10 +51,11 @@ class CalendarChanges:
             entries.keep(Seen(href, etag, known and known.uid, text if known and known.uid else None))
             return
         if entry is None:
-            mine = self._own and item.uid and item.status == "open" and self._next(item, now)
+            due = self._next(item, now)
+            mine = self._own and item.uid and item.status == "open" and due
             entries.keep(Seen(href, etag, item.uid if mine else None, text if mine else None))
             if mine:
-                made = self._make(item, now)
+                made = self._make(item, due, now)
                 log.info("made in the calendar", extra={"reminder": made.id})
                 self._adopt(made.id, item, now)
             return
@@ -106,30 +108,29 @@ class CalendarChanges:
 
     def _do(self, entry: Entry, base: Item | None, item: Item, now: datetime) -> None:
         """Make the reminder what the object is."""
-        store, entries, old = self._store, self._entries, entry.item
+        store, old = self._store, entry.item
         r = store.reminder(entry.reminder_id)
         over = r.state in ("done", "cancelled")
-        if item.status == "open" and over:
-            if old.status == "open" and _time(old) == _time(item):  # an event that is over was renamed
-                entries.adopt(r.id, replace(item, kind=old.kind), now)
-            elif self._next(item, now):
-                r = self._make(item, now, r.request_id)
-                log.info("opened again in the calendar", extra={"reminder": r.id})
-                self._adopt(r.id, replace(item, kind=old.kind), now)
-            return
-        if item.status == "cancelled":
-            store.cancel([r.id])
-        elif item.status == "done":
-            self._end(r, now)
-        elif not over:
+        reopened = old.status != "open" or _time(old) != _time(item)  # an event that is over is open, too
+        if item.status == "open" and over and reopened and (due := self._first(item, old.kind, now)):
+            r = self._make(item, due, now, r.request_id)
+            log.info("opened again in the calendar", extra={"reminder": r.id})
+        elif item.status == "open" and not over:
             if _task(item) != r.task:
-                self._entries.db.execute("UPDATE reminders SET task = ? WHERE id = ?", (_task(item), r.id))
+                store.db.execute("UPDATE reminders SET task = ? WHERE id = ?", (_task(item), r.id))
             if _time(old)[:3] != _time(item)[:3]:
-                self._move(r, item, now)
+                self._move(r, old.kind, item, now)
             elif old.skipped != item.skipped and r.state == "pending":
                 self._leave_out(r, item, now)
             self._make_apart(r, base, item, now)
-        log.info("changed in the calendar", extra={"reminder": r.id})
+            log.info("changed in the calendar", extra={"reminder": r.id})
+        else:
+            if item.status == "cancelled":
+                store.cancel([r.id])
+            elif item.status == "done":
+                self._end(r, now)
+            self._rewrite(r, item)
+            log.info("over in the calendar", extra={"reminder": r.id})
         self._adopt(r.id, replace(item, kind=old.kind), now)
 
     def _adopt(self, id: int, item: Item, now: datetime) -> None:
@@ -138,8 +139,8 @@ class CalendarChanges:
             self._entries.settle(id, OTHERS)
         self._entries.changed()
 
-    def _make(self, item: Item, now: datetime, request_id: str | None = None) -> Reminder:
-        wall, due = item.start.replace(tzinfo=None, fold=0), self._next(item, now)
+    def _make(self, item: Item, due: datetime, now: datetime, request_id: str | None = None) -> Reminder:
+        wall = item.start.replace(tzinfo=None, fold=0)
         new = NewReminder(_task(item), f"{wall:%Y-%m-%d %H:%M}", wall, item.zone, item.rrule, due)
         made = self._store.add_reminders(request_id, [new])[0]
         self._make_apart(made, None, item, now)
@@ -156,15 +157,20 @@ class CalendarChanges:
             self._entries.db.execute("UPDATE calendar_entries SET kind = ? WHERE reminder_id = ?",
                                      (self._entries.kind_of(r.id) or item.kind, child.id))
 
-    def _move(self, r: Reminder, item: Item, now: datetime) -> None:
-        """A to-do that is due in the past is overdue, and rings now; an event in the past is over."""
-        wall, due = item.start.replace(tzinfo=None, fold=0), self._next(item, now)
-        if due is None and item.kind == "todo" and not item.rrule:
-            due = item.start
+    def _move(self, r: Reminder, kind: ItemKind, item: Item, now: datetime) -> None:
+        wall, due = item.start.replace(tzinfo=None, fold=0), self._first(item, kind, now)
         if due is None:
             self._end(r, now)
+            self._rewrite(r, item)
             return
         self._store.move(r.id, when=f"{wall:%Y-%m-%d %H:%M}", wall=wall, zone=item.zone, rrule=item.rrule, due=due)
+
+    def _rewrite(self, r: Reminder, item: Item) -> None:
+        """What is over says what the object says, and rings no more."""
+        wall = item.start.replace(tzinfo=None, fold=0)
+        self._store.db.execute(
+            "UPDATE reminders SET task = ?, wall = ?, fold = 0, zone = ?, rrule = ? WHERE id = ?",
+            (_task(item), wall.isoformat(timespec="microseconds"), item.zone, item.rrule, r.id))
 
     def _leave_out(self, r: Reminder, item: Item, now: datetime) -> None:
         due = self._next(item, now)
@@ -179,6 +185,11 @@ class CalendarChanges:
         else:  # all of it
             self._store.cancel([r.id])
             self._entries.db.execute("UPDATE reminders SET state = 'done' WHERE id = ?", (r.id,))
+
+    def _first(self, item: Item, kind: ItemKind, now: datetime) -> datetime | None:
+        """When it rings first. A to-do that is due in the past is overdue, and rings now; an event there is over."""
+        overdue = item.start if kind == "todo" and not item.rrule else None
+        return self._next(item, now) or overdue
 
     def _next(self, item: Item, now: datetime) -> datetime | None:
         """The first time that lies ahead."""

@@ -101,6 +101,10 @@ class Delivery:
         self._repeat.set()
         self._wake()
 
+    def first_ring(self, name: str) -> int:
+        """The number of the ring from which on a notifier rings; 1 for one that is not there."""
+        return self._first.get(name, 1)
+
     def retry(self, name: str) -> None:
         """The notifier of that name can deliver again: what it still tries, it tries now. Raises `StoreError`."""
         self._outbox.try_now(name, self._clock.now())

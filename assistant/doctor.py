@@ -205,7 +205,7 @@ def hearing(config: Config) -> Iterator[Finding]:
     except (NotRunning, Answered):
         yield Finding("ok", "hearing", f'[wake] mode is "{config.wake.mode}", [stt] engine "{config.stt.engine}"')
         return
-    found = f"{sentence(now)} What is said is written down by {now['engine']}"
+    found = f"{sentence(now)} Speech is transcribed by {now['engine']}"
     if now["muted"]:
         yield Finding("warn", "hearing", found, "assistant unmute")
     elif now["microphone"] in DEAF:

@@ -37,7 +37,7 @@ class CallbackService:
 
     def application(self) -> web.Application:
         errors = json_errors("the buttons of a notification", private=True)
-        app = web.Application(middlewares=[errors, _from_a_browser_too], client_max_size=MOST_BODY)
+        app = web.Application(middlewares=[_from_a_browser_too, errors], client_max_size=MOST_BODY)
         app.add_routes([web.post(_TOKEN, self.act)])
         return app
 

@@ -49,10 +49,13 @@ def hear(found: "Config", audio: Path | None, quiet: bool, as_json: bool) -> Non
     import asyncio
 
     from assistant.client import Daemon
+    from assistant.errors import Muted
 
     daemon = Daemon(found.http.host, found.http.port)
     now = daemon.call("GET", "/hearing")  # before anybody speaks in vain
-    if not audio and now["mode"] != "push" and not now["muted"]:
+    if not audio and now["muted"]:
+        raise Muted
+    if not audio and now["mode"] != "push":
         last = _by_daemon(daemon, now["device"], quiet, as_json)
     else:
         last = asyncio.run(_converse(found, daemon, audio, quiet, as_json))

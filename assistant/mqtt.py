@@ -54,8 +54,9 @@ _VERSIONS = {"auto": (ProtocolVersion.V5, ProtocolVersion.V311), "5": (ProtocolV
              "3.1.1": (ProtocolVersion.V311,)}
 _AT_ONCE = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 """An answer does not wait for the other side to have noticed the acknowledgement before it, which takes 40 ms."""
-_NOT_LET_IN, _OTHER_VERSION = {4, 5, 134, 135}, {1, 132}
-"""Reason codes of CONNACK, of MQTT 3.1.1 and 5: a wrong user or password, or not authorised; not this version."""
+_NOT_LET_IN, _OTHER_VERSION, _TAKEN_OVER = {4, 5, 134, 135}, {1, 132}, 142
+"""Reason codes of CONNACK, of MQTT 3.1.1 and 5: a wrong user or password, or not authorised; not this version. And of
+DISCONNECT: another client has come that gives the same client id."""
 
 
 Handler = Callable[[Message], Awaitable[None]]
@@ -63,7 +64,7 @@ Hook = Callable[[], Awaitable[None]]
 
 
 class _Full(Exception):
-    """More messages came than fit."""
+    """More messages came than fit, and there is room now."""
 
 
 class Mqtt:
@@ -83,7 +84,7 @@ class Mqtt:
         self._settings, self._random, self._sleep, self._clock = settings, random or Random(), sleep, clock
         self._host, self._port = url.hostname, url.port or (8883 if url.scheme == "mqtts" else 1883)
         self._tls = trusted(settings.ca_file) if url.scheme == "mqtts" else None
-        self._versions = _VERSIONS[settings.version]
+        self._versions = _VERSIONS["3.1.1" if settings.broker == "embedded" else settings.version]
         self._handlers: dict[str, tuple[Handler, bool]] = {}
         self._hooks: list[Hook] = []
         self._goodbyes: list[Hook] = []
@@ -197,6 +198,8 @@ class Mqtt:
         log.log(level, "%s", self.says)
 
     def _sentence(self, error: Exception, was_up: bool) -> str:
+        if was_up and _code(error) == _TAKEN_OVER:
+            return f"Another client of the broker {self.broker} calls itself {self.client_id}: set [mqtt] client_id."
         if was_up:
             return f"The broker {self.broker} has broken the connection: it is made anew."
         if isinstance(error, MqttConnectError):
@@ -221,6 +224,7 @@ class Mqtt:
             async with asyncio.TaskGroup() as session:
                 session.create_task(self._until_gone(client), name="mqtt connection")
                 session.create_task(self._listen(client, tasks), name="mqtt messages")
+                session.create_task(self._until_room(client), name="mqtt room")
                 await self._begin(client)
         except ExceptionGroup as group:
             expected, bugs = group.split((MqttError, Away, _Full))
@@ -243,7 +247,8 @@ class Mqtt:
     async def _until_gone(self, client: Client) -> None:
         await asyncio.wait((client.gone,))
         self._lose()
-        raise MqttError("it is gone")
+        why = client.gone.exception()
+        raise why if isinstance(why, MqttError) else MqttError("it is gone")
 
     def _lose(self) -> None:
         """There is no connection any more."""
@@ -263,6 +268,10 @@ class Mqtt:
             username=self._settings.user or None, password=self._settings.password or None, keepalive=KEEPALIVE,
             tls_context=self._tls, socket_options=_AT_ONCE, **how,
         )  # fmt: skip
+
+    async def _until_room(self, client: Client) -> None:
+        await client.room.wait()
+        raise _Full
 
     async def _begin(self, client: Client) -> None:
         v5 = self._versions[0] == ProtocolVersion.V5
@@ -284,17 +293,12 @@ class Mqtt:
         self._told = False
 
     async def _listen(self, client: Client, tasks: asyncio.TaskGroup) -> None:
-        async for received in client.messages:
-            client.bytes -= len(received.payload)
-            await self._slots.acquire()
-            message = message_of(received, client)
-            if message:
+        async for received, taken in client.receive():
+            if message := message_of(received, taken, client.gone.done):
+                await self._slots.acquire()
                 tasks.create_task(self._handle(message), name=f"mqtt {message.topic}")
             else:
-                self._slots.release()
-                client.ack(received.mid, received.qos)
-            if client.dropped and not len(client.messages):
-                raise _Full
+                taken()
 
     async def _handle(self, message: Message) -> None:
         self.received += 1
@@ -332,7 +336,7 @@ async def try_out(settings: Settings) -> str:
     """Connect once, as another client that leaves nothing behind; what was found. Raises `Away`, `ConfigError`."""
     connection = Mqtt(settings, "")
     connection.client_id = f"assistant-{Random().getrandbits(48):012x}"
-    for _ in _VERSIONS[settings.version]:
+    for _ in connection._versions:
         client = connection._new_client(lasting=False)
         try:
             async with client:

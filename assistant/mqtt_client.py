@@ -1,18 +1,21 @@
 """One connection to a broker, whose messages are acknowledged by hand.
 
 aiomqtt acknowledges on receipt. paho, beneath it, leaves that to its caller where it is told to (`manual_ack_set`,
-`ack`); and paho's messages have the DUP flag, which aiomqtt's have not. Besides, what waits is limited here, and a
-connection that breaks leaves nothing behind.
+`ack`); and paho's messages have the DUP flag, which aiomqtt's have not. Messages are acknowledged in the order in which
+they came, as the protocol wants it (MQTT 5 and 3.1.1, 4.6): of a client that does otherwise Mosquitto counts wrongly how
+many it may send. Besides, what waits is limited here, and a connection that breaks leaves nothing behind.
 """
 
 import hashlib
 import logging
 import socket
 import ssl
-from asyncio import Future
-from collections.abc import Callable
+from asyncio import Event, Future
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +32,7 @@ _quiet = logging.getLogger("paho")
 _quiet.setLevel(logging.CRITICAL)
 
 MOST_WAITING, MOST_BYTES = 256, 32 * 2**20
-"""Messages, and bytes of them, that were received and that nobody handles yet."""
+"""Messages that were received and are not acknowledged, and bytes of those that nobody handles yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,17 @@ class Message:
     correlation: bytes | None
     """What the answer is to carry (MQTT 5)."""
     taken: Callable[[], None]
-    """Acknowledges it, once."""
+    """Acknowledges it, once, as soon as those that came before are."""
     lost: Callable[[], bool]
     """Whether it cannot be acknowledged any more: the broker will send it again over another connection."""
+
+
+@dataclass(slots=True, eq=False)
+class _Owed:
+    """An acknowledgement."""
+
+    mid: int
+    taken: bool = False
 
 
 class Client(aiomqtt.Client):
@@ -66,24 +77,47 @@ class Client(aiomqtt.Client):
         """Of the messages that wait."""
         self.dropped = False
         """Some did not fit, and are to be asked for again."""
+        self.room = Event()
+        """That can be done now: all others are acknowledged."""
+        self._owed = deque[_Owed]()
+        """In the order in which the messages came."""
+        self._told_of_loss = False
 
     @property
     def gone(self) -> Future:
         return self._disconnected
 
-    def ack(self, mid: int, qos: int) -> None:
-        if not self._disconnected.done():
-            self._client.ack(mid, qos)
+    async def receive(self) -> AsyncIterator[tuple[Any, Callable[[], None]]]:
+        """paho's messages as they come, each with what acknowledges it. Raises `MqttError` when the connection breaks."""
+        async for message, owed in self.messages:
+            self.bytes -= len(message.payload)
+            yield message, partial(self._ack, owed)
+
+    def _ack(self, owed: _Owed) -> None:
+        owed.taken = True
+        while self._owed and self._owed[0].taken:
+            first = self._owed.popleft()
+            if not self._disconnected.done():
+                self._client.ack(first.mid, 1)
+        if self.dropped and not self._owed:
+            self.room.set()
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
-        full = self.dropped or self._queue.qsize() >= MOST_WAITING or self.bytes + len(message.payload) > MOST_BYTES
+        many = len(self._owed) >= MOST_WAITING or self._queue.qsize() >= MOST_WAITING
+        full = self.dropped or many or self.bytes + len(message.payload) > MOST_BYTES
         if not full:
+            owed = _Owed(message.mid)
+            if message.qos:
+                self._owed.append(owed)
             self.bytes += len(message.payload)
-            self._queue.put_nowait(message)
-        elif message.qos == 0:  # whoever sends it so does not mind
-            log.warning("a message of QoS 0 came while too many waited", extra={"bytes": len(message.payload)})
-        else:
+            self._queue.put_nowait((message, owed))
+        elif message.qos:
             self.dropped = True
+            if not self._owed:  # what waits is all of QoS 0
+                self.room.set()
+        elif not self._told_of_loss:  # whoever sends it so does not mind
+            self._told_of_loss = True
+            log.warning("messages of QoS 0 are lost, as too many wait", extra={"bytes": self.bytes})
 
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None) -> None:
         if not self._connected.done():  # aiomqtt would wait until its time is over
@@ -114,22 +148,13 @@ class Client(aiomqtt.Client):
         self._client.disconnect()
 
 
-def message_of(received: Any, client: Client) -> Message | None:
+def message_of(received: Any, taken: Callable[[], None], lost: Callable[[], bool]) -> Message | None:
     """paho's message as ours; None for one whose topic is no text."""
     with suppress(UnicodeDecodeError):
-        properties, mid, qos = received.properties, received.mid, received.qos
-        acknowledged = False
-
-        def taken() -> None:
-            nonlocal acknowledged
-            if not acknowledged and qos:
-                acknowledged = True
-                client.ack(mid, qos)
-
+        properties = received.properties
         return Message(
-            received.topic, received.payload, qos, received.retain, received.dup, mid,
-            getattr(properties, "ResponseTopic", None), getattr(properties, "CorrelationData", None),
-            taken, client.gone.done,
+            received.topic, received.payload, received.qos, received.retain, received.dup, received.mid,
+            getattr(properties, "ResponseTopic", None), getattr(properties, "CorrelationData", None), taken, lost,
         )  # fmt: skip
     return None
 

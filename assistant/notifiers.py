@@ -49,7 +49,8 @@ class Notice:
         """What it tells of some of its deliveries."""
         lines = self.text.split("\n")
         told = lines if len(lines) == len(self.deliveries) else lines[:-1]  # the last one counts those without a line
-        kept = [line for d, line in zip(self.deliveries, told, strict=False) if d in deliveries]
+        wanted = {(d.id, d.ring) for d in deliveries}
+        kept = [line for d, line in zip(self.deliveries, told, strict=False) if (d.id, d.ring) in wanted]
         if more := len(deliveries) - len(kept):
             kept.append(f"and {more} more" if kept else f"{more} reminders")
         return replace(self, deliveries=tuple(deliveries), text="\n".join(kept))

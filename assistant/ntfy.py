@@ -34,8 +34,6 @@ MOST_BYTES = 1500
 MOST_HISTORY = 2**20
 """Bytes of past messages that are read."""
 LONGEST_TITLE = 100
-SOONEST, LATEST = 10.0, 3 * 86400.0
-"""Seconds ahead that a message may be scheduled, by the server's defaults."""
 SILENT = 2
 """The priority "low": neither sound nor vibration."""
 _PROBE = "assistant-probe"
@@ -53,7 +51,7 @@ class Message:
     sequence: str | None = None
     """An id of ours, of up to 64 letters, digits, `-` and `_`."""
     at: datetime | None = None
-    """Aware: when the server is to deliver it; None for at once."""
+    """Aware: when the server is to deliver it, by its defaults 10 seconds to 3 days ahead; None for at once."""
     actions: tuple[dict, ...] = ()
     """At most three buttons, as ntfy writes them."""
 

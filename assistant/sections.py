@@ -331,6 +331,8 @@ class Mqtt(Section):
     def _reachable(self) -> "Mqtt":
         if self.broker == "embedded":
             url = urlsplit(self.url)
+            if self.version == "5":
+                raise ValueError('the embedded broker speaks MQTT 3.1.1: set version to "auto"')
             if url.scheme != "mqtt" or (url.port or 1883) != self.broker_port:
                 raise ValueError(f'broker is "embedded": url must be "mqtt://localhost:{self.broker_port}"')
             if not is_here(self.broker_host) and not (self.user and self.password):

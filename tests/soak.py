@@ -275,7 +275,7 @@ def main() -> int:
         f"{tally.kills} kills: {len(tally.accepted)} reminders acknowledged, {len(tally.rung)} rang {sum(tally.rung.values())} times, {len(tally.faults)} faults"
     )
     print(f"{options.hostile} hostile requests by HTTP and by parse: {len(faults)} faults")
-    for fault in [*storms, *devices, *tally.faults, *faults][:40]:
+    for fault in [*slept.wrong, *storms, *devices, *tally.faults, *faults][:40]:
         print(" -", fault)
     return 1 if slept.wrong or storms or devices or tally.faults or faults else 0
 

@@ -59,7 +59,9 @@ SETTINGS = {
 """The engines that need no download."""
 KINDS = ("right", "other", "asked", "nothing")
 """What becomes of a request: the task and the time that were said; another reminder; a question; nothing at all."""
-BAR = 0.0
+BAR, MOST_OTHER = 0.33, 0.2
+"""Of all 90 at least so many are right, and at most so many become another reminder. Measured: 35 right (39 %), 12 another
+(13 %), 41 asked about, as PocketSphinx is seldom sure, 2 nothing; 88 answered aloud."""
 SHORT = (
     "yes", "no", "stop", "done", "snooze for ten minutes", "remind me to stretch in two hours", "good morning everybody",
 )  # fmt: skip
@@ -227,7 +229,8 @@ def all_of_it(count: int, seed: int) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         tally = understood(BY, Path(folder))
     print(f"{len(BY)} requests spoken in a room: {shares(tally)}")
-    found = [f"of {len(BY)} requests spoken {tally['right']} were understood"] if tally["right"] < BAR * len(BY) else []
+    bad = tally["right"] < BAR * len(BY) or tally["other"] > MOST_OTHER * len(BY)
+    found = [f"requests spoken in a room: {shares(tally)}"] if bad else []
     found += ["a bug while it listened"] * tally["crashes"]
     with tempfile.TemporaryDirectory() as folder:
         faults, grown = utterances(count, seed, Path(folder))

@@ -1,5 +1,6 @@
 """What comes due while the laptop sleeps rings on the phone all the same, and never there as well as here."""
 
+import asyncio
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
@@ -8,10 +9,16 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from assistant.ahead import AFTER, MOST_COPIES, MOST_OF_ONE
+from assistant.delivery import Delivery
+from assistant.over_ntfy import OverNtfy
 from assistant.quiet import QuietHours
+from assistant.sections import NtfyPhone
+from assistant.store import NewReminder
 from tests.fakes import StandingClock
 from tests.nights import POLICY, Laptop, Screen, nights
 from tests.ntfy_server import NtfyServer
+from tests.test_delivery import store as store
+from tests.test_delivery import until
 
 NOW = datetime(2026, 3, 12, 21, tzinfo=UTC)
 DUE = NOW + timedelta(hours=2)
@@ -45,7 +52,7 @@ class World:
 @pytest.fixture
 async def world(tmp_path, request):
     clock = StandingClock(NOW)
-    more = getattr(request, "param", {})
+    more = dict(getattr(request, "param", {}))
     async with NtfyServer(clock, old=more.pop("old", False)) as server:
         world = World(tmp_path, server, clock, **more)
         yield world
@@ -246,6 +253,22 @@ async def test_in_quiet_hours_a_copy_makes_a_sound_only_if_it_was_asked_for_even
     world.laptop.set("x", DUE, even_at_night=loud)
     await world.at(NOW)
     assert world.server.scheduled[0].body["priority"] == (4 if loud else 2)
+
+
+async def test_the_task_looks_again_at_once_when_reminders_change(store):
+    clock = StandingClock(NOW)
+    async with NtfyServer(clock) as server:
+        phone = OverNtfy(NtfyPhone(url=server.url, topic="phone"), store, clock)
+        delivery = Delivery(store, [phone.notifier], clock, POLICY)
+        async with asyncio.TaskGroup() as tasks:
+            running = phone.begin(tasks, delivery)
+            await asyncio.sleep(0)  # it has looked, and waits
+            store.add_reminders(None, [NewReminder("x", "x", DUE.replace(tzinfo=None), "UTC", None, DUE)])
+            phone.changed()
+            await until(lambda: server.scheduled)
+            for task in running:
+                task.cancel()
+    assert server.scheduled[0].at == DUE + AFTER
 
 
 async def test_in_twenty_nights_every_reminder_rings_and_nearly_all_of_them_once(caplog):

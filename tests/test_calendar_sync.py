@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -203,6 +204,33 @@ async def test_a_to_do_that_is_opened_again_there_is_set_again_here(home):
     home.equal()
 
 
+async def test_what_is_over_may_be_renamed_there_and_is_not_named_back(home):
+    todo, event = home.add("buy milk"), home.add("dentist", said="put on my calendar")
+    await home.round()
+    home.store.done([todo, event], home.clock.now())
+    await home.round()
+    home.clock.pass_by(minutes=1)
+    home.phone.edit("buy milk", summary="bought milk")
+    home.phone.edit("dentist", summary="Dr. Tooth")
+    await home.round()
+    await home.round()
+    assert {c.summary.value for c in home.phone.components().values()} == {"bought milk", "Dr. Tooth"}
+    assert [home.store.reminder(id).state for id in (todo, event)] == ["done", "done"]
+    home.equal()
+
+
+async def test_a_to_do_that_is_made_due_in_the_past_there_rings_now_and_an_event_is_over(home):
+    todo, event = home.add("buy milk"), home.add("dentist", said="put on my calendar")
+    await home.round()
+    home.clock.pass_by(minutes=1)
+    home.phone.edit("buy milk", due=NOW - DAY)
+    home.phone.edit("dentist", dtstart=NOW - DAY)
+    await home.round()
+    assert (home.store.reminder(todo).state, home.store.reminder(todo).due) == ("pending", NOW - DAY)
+    assert home.store.reminder(event).state == "done"
+    home.equal()
+
+
 async def test_an_occurrence_that_is_left_out_there_does_not_ring_here(home):
     from assistant.outbox import Outbox
     from assistant.scheduler import advance
@@ -360,8 +388,10 @@ async def test_a_wrong_password_is_told_with_what_to_do(home, server):
 
 
 async def test_a_server_that_knows_no_tokens_is_read_by_its_etags(home, server):
-    """A proxy that refuses sync-collection stands between."""
-    async with without_sync_collection(server.port) as port:
+    def refuse(method: str, body: bytes) -> bool:
+        return b"sync-collection" in body
+
+    async with between(server.port, refuse) as port:
         home.settings = home.settings.model_copy(update={"url": f"http://127.0.0.1:{port}/"})
         home.restart()
         kept, gone = home.add("kept"), home.add("gone")
@@ -373,8 +403,32 @@ async def test_a_server_that_knows_no_tokens_is_read_by_its_etags(home, server):
         assert (home.store.reminder(kept).due, home.store.reminder(gone).state) == (FRIDAY + DAY, "cancelled")
 
 
+async def test_what_changes_there_while_a_round_goes_on_is_not_written_over(home, server):
+    id = home.add("buy milk")
+    await home.round()
+
+    def edit_there(method: str, body: bytes) -> bool:
+        if method == "PUT" and not edited:
+            edited.append(True)
+            home.clock.pass_by(minutes=1)
+            home.phone.edit("buy milk", summary="buy butter")
+        return False
+
+    edited = []
+    home.move(id, FRIDAY + DAY)
+    async with between(server.port, edit_there) as port:
+        home.settings = home.settings.model_copy(update={"url": f"http://127.0.0.1:{port}{home.phone.path}"})
+        home.store.db.execute("UPDATE calendar_state SET collection = ?", (home.settings.url,))
+        home.restart()
+        await home.round()
+    assert edited
+    assert home.store.reminder(id).task == "buy butter"  # the later edit
+    home.equal()
+
+
 @asynccontextmanager
-async def without_sync_collection(port: int):
+async def between(port: int, refuses: Callable[[str, bytes], bool]):
+    """A proxy in front of the server, that refuses what it is told to; its port."""
     import aiohttp
     from aiohttp import web
 
@@ -382,7 +436,7 @@ async def without_sync_collection(port: int):
 
         async def forward(request: web.Request) -> web.Response:
             body = await request.read()
-            if b"sync-collection" in body:
+            if await asyncio.to_thread(refuses, request.method, body):
                 return web.Response(status=501)
             headers = {k: v for k, v in request.headers.items() if k not in ("Host", "Content-Length")}
             url = f"http://127.0.0.1:{port}{request.raw_path}"

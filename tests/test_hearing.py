@@ -437,9 +437,9 @@ async def test_who_has_it_listen_while_it_still_answers_is_heard_afterwards(home
             asyncio.get_running_loop().call_later(0.3, late.set)  # longer than one without sound is listened to
             await late.wait()
             assert turns.empty() and house.hearing.status().state == "thinking"
+            house.room.say(-1, 1, -2)
             house.hears.go_on.set()
             assert "call mum" in await house.said()
-            house.room.say(1, -2)
             turn = await next_of(turns)
             assert turn.transcript.text == "remind me to buy milk", "what was said to others before is not theirs"
 
@@ -542,6 +542,14 @@ async def test_a_reminder_that_was_spoken_may_be_answered_without_the_wake_word(
         house.room.say(-9, 1, -2)
         await house.heard_all()
         assert len(house.hears.utterances) == 1, "the window has closed"
+
+
+async def test_without_any_sound_the_window_after_a_reminder_closes_as_well(home, monkeypatch):
+    monkeypatch.setattr(hearing_module, "DEAF_SECONDS", 0.01)
+    async with running(home("word")) as house:
+        house.hearing.rang()
+        assert house.hearing.status().state == "listening"
+        await house.until(lambda: house.hearing.status().state == "waiting")
 
 
 def ring(house: House, reminder) -> None:

@@ -22,7 +22,7 @@ from assistant.clock import SystemClock
 from assistant.config import load
 from assistant.errors import Muted, NoMicrophone, NotRunning, TranscriptionTimeout
 from assistant.hearing import Hears
-from assistant.hearing_commands import hearing, hush, mute, unmute
+from assistant.hearing_commands import hearing, hush, mute, sentence, unmute
 from assistant.http import Service, listening
 from assistant.listen import open_socket
 from assistant.messages import Transcript
@@ -409,6 +409,16 @@ def test_the_commands_mute_and_unmute_and_say_how_it_is_then(daemon, capsys):
     assert answer.returncode == 0 and json.loads(answer.stdout) == daemon.call("GET", "/hearing")[1]
 
 
+@pytest.mark.parametrize(("now", "says"), [
+    ({"mode": "word", "word": "okay nabu"}, 'It listens for "okay nabu".'),
+    ({"mode": "word"}, "Its wake word cannot be heard here (`assistant doctor` says why); it listens when it is told to."),
+    ({"mode": "always"}, "It listens all the time. The microphone is closed."),
+], ids=["wake word", "without its package", "without a detector"])
+def test_how_it_hears_is_a_sentence(now, says):
+    closed = {"muted": False, "voice_muted": False, "microphone": "closed", "says": "The microphone is closed.", "word": None}
+    assert sentence(closed | now) == says
+
+
 @pytest.mark.parametrize("command", [hearing, mute, unmute, hush], ids=["hearing", "mute", "unmute", "hush"])
 def test_without_a_daemon_the_commands_say_how_to_start_one(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -446,7 +456,7 @@ def test_where_it_listens_by_itself_its_own_microphone_is_told_of_and_heard(by_i
     assert waited(capsys) == (0, "It listens all the time. Listening to Built-in.\n")
     [check] = doctor.hearing(load())
     assert (check.state, check.found) == (
-        "ok", "It listens all the time. Listening to Built-in. What is said is written down by pocketsphinx")
+        "ok", "It listens all the time. Listening to Built-in. Speech is transcribed by pocketsphinx")
     devices = assistant("devices", env=FAKE | {"FAKE_MICROPHONE": "{}"}).stdout.decode()
     assert "The assistant runs. It listens all the time." in devices
     answer = assistant("listen")  # whose own microphone this is not

@@ -259,6 +259,17 @@ def test_without_a_microphone_it_says_so(daemon, monkeypatch):
     assert answer.returncode == 1 and "No microphone can be opened" in error(answer)
 
 
+def test_who_has_muted_the_microphone_finds_it_muted_here_too_but_may_give_a_recording(daemon, tmp_path):
+    daemon.call("POST", "/hearing", {"muted": True})
+    try:
+        answer = assistant("listen")
+        assert answer.returncode == 1 and "assistant unmute" in error(answer)
+        given = assistant("listen", "--audio", str(recorded(tmp_path / "a.wav", speech.silence(1))))
+        assert given.returncode == 1 and b"Nothing was heard" in given.stderr
+    finally:
+        daemon.call("POST", "/hearing", {"muted": False})
+
+
 def test_a_microphone_that_is_silent_for_ten_seconds_is_told_to_be(daemon, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "fake_portaudio"))
     monkeypatch.setenv("FAKE_MICROPHONE", json.dumps({"frames": 10**6, "level": 0, "pause": 0.002}))

@@ -197,7 +197,7 @@ async def test_while_there_is_none_its_state_is_a_sentence_that_says_what_to_do(
     table = Table(NONE, Script(SOUND))
     first = asyncio.create_task(table.take())
     await asyncio.sleep(0)
-    assert (table.microphone.state, table.microphone.says) == ("missing", str(NONE))
+    assert (table.microphone.state, table.microphone.says, table.microphone.fault) == ("missing", str(NONE), NONE)
     first.cancel()
     await asyncio.wait([first])
 

@@ -65,6 +65,15 @@ def test_what_rings_before_its_time_is_not_late():
     assert notice().late(rings(late=-30)) == 0
 
 
+def test_a_part_of_a_notice_tells_of_that_part():
+    many = [rings(n, f"task {n}") for n in range(22)]
+    told = notice(*many, text="\n".join([*(d.task for d in many[:20]), "and 2 more"]))
+    assert told.only(many).text == told.text
+    assert told.only(many[18:]).text == "task 18\ntask 19\nand 2 more"
+    assert told.only(many[20:]).text == "2 reminders"
+    assert told.only(many[:1]).deliveries == (many[0],)
+
+
 # log
 
 
@@ -117,6 +126,13 @@ async def test_text_that_no_argument_can_hold_is_shown_without_what_it_cannot(bi
     repeats_its_arguments(bin / "notify-send", tmp_path / "said")
     await DesktopNotifier("linux").notify(notice(text="a\0b\ud800" + "c" * 200_000))
     assert json.loads((tmp_path / "said").read_text())[-1].startswith("ab?ccc")
+
+
+@pytest.mark.parametrize(("quiet", "urgency"), [(False, "critical"), (True, "low")], ids=["by day", "in quiet hours"])
+async def test_in_quiet_hours_the_desktop_is_not_urgent(bin, tmp_path, quiet, urgency):
+    repeats_its_arguments(bin / "notify-send", tmp_path / "said")
+    await DesktopNotifier("linux").notify(Notice((rings(),), "call mum", NOW, quiet))
+    assert f"--urgency={urgency}" in json.loads((tmp_path / "said").read_text())
 
 
 async def test_a_desktop_that_refuses_is_a_failure_with_its_reason(bin):

@@ -67,6 +67,14 @@ async def test_a_reminder_is_spoken_unless_it_is_night_and_something_else_rings(
     assert parrot.said == (["Reminder: call mum."] if spoken else [])
 
 
+async def test_at_night_only_what_was_asked_for_even_at_night_is_spoken():
+    parrot = Parrot()
+    bins = Delivery(12, 7, "bins", NIGHT, 1, 1, "Europe/London", False)
+    pills = Delivery(13, 8, "pills", NIGHT, 1, 1, "Europe/London", False, even_at_night=True)
+    await voice_of(parrot).notify(Notice((bins, pills), "bins\npills", NIGHT))
+    assert parrot.said == ["Reminder: pills."]
+
+
 @pytest.mark.parametrize(("at", "quiet"), [
     ("21:59", False), ("22:00", True), ("23:59", True), ("00:00", True), ("06:59", True), ("07:00", False),
 ])  # fmt: skip
