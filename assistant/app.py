@@ -20,11 +20,14 @@ from assistant.errors import StoreError
 from assistant.guard import is_loopback
 from assistant.hearing import Hearing
 from assistant.http import Service, listening, reply_json
+from assistant.http_callback import answering_buttons
+from assistant.insistence import Insistence
 from assistant.kept import answer_kept
 from assistant.lifecycle import reload_on_signal, run, stop_on_signals
 from assistant.listen import open_socket
 from assistant.notifiers import AppriseNotifier, CommandNotifier, DesktopNotifier, LogNotifier, Notifier
 from assistant.pipeline import Pipeline
+from assistant.quiet import QuietHours
 from assistant.rewriters import rewriters_of
 from assistant.scheduler import Scheduler
 from assistant.store import Store
@@ -38,6 +41,7 @@ from assistant.wyoming_server import agent
 
 if TYPE_CHECKING:
     from assistant.over_mqtt import OverMqtt
+    from assistant.over_ntfy import OverNtfy
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +69,12 @@ async def _serve(config: Config) -> None:
             reload_on_signal(rewriters.reload, tasks, stop)
             mqtt = over_mqtt(config, store, lambda: {
                 "model": rewriter.name, "microphone": hearing.status().microphone, "muted": hearing.muted})
-            ways = able(notifiers(config, voice, lambda: hearing.rang())) + ([mqtt.notifier] if mqtt else [])
-            delivery = Delivery(store, ways, clock, delivery_policy(config))
-            told = [mqtt.changed] if mqtt else []
+            quiet = QuietHours(config.ring.quiet_from, config.ring.quiet_until, tz)
+            phone = over_ntfy(config, store, quiet)
+            ways = able(notifiers(config, voice, lambda: hearing.rang(), phone and phone.notifier))
+            ways += [mqtt.notifier] if mqtt else []
+            delivery = Delivery(store, ways, clock, delivery_policy(config), quiet=quiet)
+            told = [part.changed for part in (mqtt, phone) if part]
             scheduler = Scheduler(store, clock, ring=bells(delivery.ring, *told))
             pipeline = Pipeline(
                 rewriter, store, config.when.policy, tz, clock, config.model.ask_below,
@@ -82,9 +89,13 @@ async def _serve(config: Config) -> None:
                 tasks.create_task(rewriters.watch(), name="model pointer"),
                 tasks.create_task(hearing.run(), name="hearing"),
                 *(mqtt.begin(tasks, delivery, pipeline, hearing) if mqtt else ()),
+                *(phone.begin(tasks, delivery) if phone else ()),
             ]
             service = Service(pipeline, rewriters, hearing, mqtt=mqtt and mqtt.connection)
-            async with listening(service, socket) as url, agent(config.wyoming, pipeline.handle, clock):
+            async with (
+                listening(service, socket) as url, agent(config.wyoming, pipeline.handle, clock),
+                answering_buttons(config.notify.ntfy, pipeline),
+            ):  # fmt: skip
                 facts = {"model": rewriter.name, "zone": tz.key, "database": str(config.database),
                          "wake": config.wake.mode, "ms": round((monotonic() - began) * 1000)}
                 log.info("ready: %s", url, extra=facts)
@@ -103,6 +114,15 @@ def over_mqtt(config: Config, store: Store, facts: Callable[[], dict]) -> "OverM
     from assistant.over_mqtt import OverMqtt  # not at the top: most do without, and start sooner
 
     return OverMqtt(config, store, facts)
+
+
+def over_ntfy(config: Config, store: Store, quiet: QuietHours) -> "OverNtfy | None":
+    """The phone, None where [notify] use does not name it."""
+    if "ntfy" not in config.notify.use:
+        return None
+    from assistant.over_ntfy import OverNtfy  # not at the top: most do without
+
+    return OverNtfy(config.notify.ntfy, store, SystemClock(), quiet)
 
 
 def bells(*rings: Callable[[], None]) -> Callable[[], None]:
@@ -124,17 +144,21 @@ def recent_tasks(store: Store) -> list[str]:
 
 
 def notifiers(
-    config: Config, voice: Speaker | None = None, spoken: Callable[[], None] = lambda: None
+    config: Config,
+    voice: Speaker | None = None,
+    spoken: Callable[[], None] = lambda: None,
+    phone: Notifier | None = None,
 ) -> list[Notifier]:
-    """Those that [notify] use names; `voice` is what the one of that name speaks by, which calls `spoken` then."""
+    """Those that [notify] use names; `voice` is what the one of that name speaks by, which calls `spoken` then, and
+    `phone` the one called ntfy, which is left out where there is none."""
     makers = {
         "log": LogNotifier,
         "desktop": DesktopNotifier,
         "command": lambda: CommandNotifier(config.notify.command.argv),
         "apprise": lambda: AppriseNotifier(config.notify.apprise.urls),
     }
-    names = dict.fromkeys(config.notify.use)
-    made = {name: makers[name]() for name in names if name != "voice"}
+    names = dict.fromkeys(name for name in config.notify.use if name != "ntfy" or phone)
+    made = {name: phone if name == "ntfy" else makers[name]() for name in names if name != "voice"}
     if "voice" in names:
         alone = not any(name != "log" and not n.problem() for name, n in made.items())
         made["voice"] = VoiceNotifier(voice or speaker(config), config.tts, config.when.tz, alone, spoken)
@@ -158,6 +182,10 @@ def delivery_policy(config: Config) -> DeliveryPolicy:
         repeat_after=timedelta(minutes=ring.repeat_after_minutes),
         repeats=ring.repeats,
         late_after=timedelta(seconds=ring.late_after_seconds),
+        channels={
+            name: Insistence(timedelta(minutes=c.repeat_after_minutes), c.repeats) for name, c in ring.channels.items()
+        },
+        escalate=ring.escalate,
         tries=notify.tries,
         first_retry=timedelta(seconds=notify.first_retry_seconds),
         longest_retry=timedelta(minutes=notify.longest_retry_minutes),

@@ -25,7 +25,7 @@ from assistant.caldav import CalendarServer, Found, Mismatch, NoSuchCalendar, No
 from assistant.calendar_changes import CalendarChanges
 from assistant.calendar_entries import CalendarEntries, Entry, Seen
 from assistant.clock import Clock
-from assistant.errors import AssistantError, BadCalendarObject
+from assistant.errors import AssistantError, BadCalendarObject, StoreError
 from assistant.ics import read, write
 from assistant.sections import Calendar as Settings
 
@@ -155,7 +155,14 @@ class CalendarSync:
             entries.begin(found.url, own)
             gone = set()
         for path, (etag, text) in (await server.fetch(found.url, new)).items():
-            changes.take(path, etag, text, self._clock.now())
+            try:
+                changes.take(path, etag, text, self._clock.now())
+            except StoreError:
+                raise
+            except Exception:  # it must not keep the others away, at every round
+                log.exception("an object of the calendar cannot be taken over", extra={"object": path})
+                was = known.get(path)
+                entries.keep(Seen(path, etag, was and was.uid, was and was.ics))
             await asyncio.sleep(0)
         for path in sorted(gone & known.keys()):
             changes.gone(path, self._clock.now())
@@ -177,6 +184,12 @@ class CalendarSync:
                     entries.set_token(None)  # whatever it was that was overlooked
                 except NotTaken as e:
                     said = str(e)
+                except AssistantError:
+                    raise
+                except Exception as e:
+                    said = f"A reminder cannot be written into the calendar ({type(e).__name__}): see the log."
+                    if said != self.state.said:
+                        log.exception("a bug in writing to the calendar", extra={"reminder": entry.reminder_id})
         return again, said
 
     async def _push_one(self, server: CalendarServer, found: Found, entry: Entry) -> None:

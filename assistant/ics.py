@@ -109,7 +109,7 @@ def _finished(calendar, items: list[Item], base: str | None = None) -> str:
         zones = []
         for name in sorted(named):
             if _is_zone(name) and ("/" in name or name not in theirs):
-                zones.append(Timezone.from_ical(vtimezone(name, min(FIRST_YEAR, *years) - 1, max(years) + 1)))
+                zones.append(Timezone.from_ical(vtimezone(name, min(FIRST_YEAR, *years) - 1)))
             elif name in theirs:
                 zones.append(theirs[name])
         calendar.subcomponents = [*zones, *calendar.subcomponents]

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from assistant.recurrence import DAYS
 
 LAST_YEAR = 2037
-"""A rule that still holds in this year holds for good."""
+"""A rule that still holds in this year holds for good; changes by no rule (the Ramadan of Morocco) end here."""
 _STEP = timedelta(days=3)
 """No zone has had two changes so near to each other that one undoes the other."""
 
@@ -35,15 +35,15 @@ class Onset:
 
 
 @lru_cache(maxsize=64)
-def vtimezone(key: str, first: int, last: int) -> str:
-    """The component for the years `first` to `last` and for good after `LAST_YEAR`, as text."""
-    zone, last = ZoneInfo(key), min(max(last, LAST_YEAR), 9998)
+def vtimezone(key: str, first: int) -> str:
+    """The component for the years from `first` on, as text."""
+    zone = ZoneInfo(key)
     begin = datetime(max(first, 2), 1, 1)
     lines = ["BEGIN:VTIMEZONE", f"TZID:{key}"]
     start = begin.replace(tzinfo=zone)
     lines += _observance(Onset(begin, start.utcoffset(), start.utcoffset(), start.tzname(), bool(start.dst())))
     groups = defaultdict(list)
-    for onset in _onsets(zone, begin, last):
+    for onset in _onsets(zone, begin):
         groups[onset.before, onset.after, onset.name, onset.summer].append(onset)
     for onsets in groups.values():
         rule = _rule(onsets)
@@ -52,13 +52,13 @@ def vtimezone(key: str, first: int, last: int) -> str:
                 lines += _observance(onset)
         else:
             end = onsets[-1]
-            until = "" if end.at.year == last else f";UNTIL={end.at - end.before:%Y%m%dT%H%M%SZ}"
+            until = "" if end.at.year == LAST_YEAR else f";UNTIL={end.at - end.before:%Y%m%dT%H%M%SZ}"
             lines += _observance(onsets[0], f"RRULE:FREQ=YEARLY;{rule}{until}")
     return "\r\n".join([*lines, "END:VTIMEZONE", ""])
 
 
-def _onsets(zone: ZoneInfo, begin: datetime, last: int) -> Iterator[Onset]:
-    at, end = begin.replace(tzinfo=zone).astimezone(UTC), datetime(last + 1, 1, 1, tzinfo=UTC)
+def _onsets(zone: ZoneInfo, begin: datetime) -> Iterator[Onset]:
+    at, end = begin.replace(tzinfo=zone).astimezone(UTC), datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC)
     while at < end:
         following = at + _STEP
         if _shown(at, zone) != _shown(following, zone):

@@ -107,7 +107,7 @@ def say(sound: VirtualRoom, daemon: Daemon, text: str, voice: str, to_the_end: b
 
 def understood(cases: Sequence[tuple[tuple[str, str, str], str]], folder: Path) -> Counter:
     """Of requests in voices, said one after the other to a daemon that listens all the time, how many were of each of
-    `KINDS`; and how many it answered aloud, `spoke`."""
+    `KINDS`; how many it answered aloud, `spoke`; and how often the microphone lost sound, `xruns`."""
     tally: Counter = Counter()
     (folder / "sound").mkdir()
     (folder / "data").mkdir()
@@ -127,6 +127,7 @@ def understood(cases: Sequence[tuple[tuple[str, str, str], str]], folder: Path) 
             for reminder in made:
                 daemon.call("DELETE", f"/reminders/{reminder['id']}")
             leave(sound, daemon)
+        tally["xruns"] = (now := hears(daemon))["xruns"] + now["drops"]
         tally["crashes"] = sum("Traceback" in line for line in daemon.lines)
     return tally
 
@@ -219,7 +220,8 @@ def memory(daemon: Daemon) -> float:
 def shares(tally: Counter) -> str:
     """The figure: how many were understood, of how many."""
     count = sum(tally[kind] for kind in KINDS)
-    return ", ".join(f"{kind} {tally[kind]}" for kind in KINDS) + f" of {count}; answered aloud {tally['spoke']}"
+    return ", ".join(f"{kind} {tally[kind]}" for kind in KINDS) + f" of {count}; answered aloud {tally['spoke']}; " + (
+        f"the microphone lost sound {tally['xruns']} times")
 
 
 def all_of_it(count: int, seed: int) -> list[str]:

@@ -178,7 +178,7 @@ def test_every_reminder_is_read_as_what_it_is_by_us_and_by_others(when, words, k
     "America/Sao_Paulo", "Asia/Kathmandu", "Pacific/Apia", "UTC",
 ])  # fmt: skip
 def test_a_zone_that_was_written_out_shows_the_same_time_to_a_parser_that_did_not_write_it(key):
-    theirs, ours, random = tz.tzical(StringIO(vtimezone(key, 2025, 2027))).get(key), ZoneInfo(key), Random(key)
+    theirs, ours, random = tz.tzical(StringIO(vtimezone(key, 2025))).get(key), ZoneInfo(key), Random(key)
     for _ in range(300):
         wall = datetime(2025, 1, 2) + timedelta(minutes=random.randrange(12 * 365 * 1440))
         if wall.replace(tzinfo=ours).utcoffset() == wall.replace(tzinfo=ours, fold=1).utcoffset():
