@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from assistant.broker import embedded
+from assistant.calendars import Calendars
 from assistant.chime import Chime
 from assistant.clock import SystemClock
 from assistant.config import Config
@@ -20,6 +21,7 @@ from assistant.errors import StoreError
 from assistant.guard import is_loopback
 from assistant.hearing import Hearing
 from assistant.http import Service, listening, reply_json
+from assistant.http_calendar import for_others
 from assistant.http_callback import answering_buttons
 from assistant.insistence import Insistence
 from assistant.kept import answer_kept
@@ -76,9 +78,11 @@ async def _serve(config: Config) -> None:
             delivery = Delivery(store, ways, clock, delivery_policy(config), quiet=quiet)
             told = [part.changed for part in (mqtt, phone) if part]
             scheduler = Scheduler(store, clock, ring=bells(delivery.ring, *told))
+            calendars = Calendars(
+                store, config.calendar, config.when.policy, tz, clock, scheduler.changed, delivery.ring)
             pipeline = Pipeline(
                 rewriter, store, config.when.policy, tz, clock, config.model.ask_below,
-                bells(scheduler.changed, *told), snooze_minutes=config.ring.snooze_minutes,
+                bells(scheduler.changed, calendars.wake, *told), snooze_minutes=config.ring.snooze_minutes,
                 **({"may": mqtt.may} if mqtt else {}))
             hearing = Hearing(
                 config, pipeline, voice, echo, hears, reply_json, Chime().play, changed=bells(*told))
@@ -88,13 +92,16 @@ async def _serve(config: Config) -> None:
                 tasks.create_task(answer_kept(pipeline, rewriter.worth_trying), name="kept requests"),
                 tasks.create_task(rewriters.watch(), name="model pointer"),
                 tasks.create_task(hearing.run(), name="hearing"),
+                tasks.create_task(calendars.run(), name="calendars"),
                 *(mqtt.begin(tasks, delivery, pipeline, hearing) if mqtt else ()),
                 *(phone.begin(tasks, delivery) if phone else ()),
             ]
-            service = Service(pipeline, rewriters, hearing, mqtt=mqtt and mqtt.connection)
+            service = Service(
+                pipeline, rewriters, hearing, mqtt=mqtt and mqtt.connection, calendars=calendars)
             async with (
                 listening(service, socket) as url, agent(config.wyoming, pipeline.handle, clock),
                 answering_buttons(config.notify.ntfy, pipeline),
+                for_others(config.calendar, config.data_dir, calendars),
             ):  # fmt: skip
                 facts = {"model": rewriter.name, "zone": tz.key, "database": str(config.database),
                          "wake": config.wake.mode, "ms": round((monotonic() - began) * 1000)}

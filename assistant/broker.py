@@ -63,7 +63,7 @@ async def embedded(settings: Mqtt) -> AsyncIterator[None]:
     async with AsyncExitStack() as parts:
         if settings.enabled and settings.broker == "embedded":
             try:
-                _check()
+                check()
                 sock = parts.enter_context(open_socket(settings.broker_host, settings.broker_port, "mqtt", "broker_"))
                 await parts.enter_async_context(serving(sock, settings.user, settings.password))
             except (AddressTaken, NotInstalled) as e:
@@ -76,8 +76,8 @@ async def embedded(settings: Mqtt) -> AsyncIterator[None]:
         yield
 
 
-def _check() -> None:
-    """Raises `NotInstalled`."""
+def check() -> None:
+    """Raises `NotInstalled` without amqtt."""
     try:
         import assistant.amqtt_broker  # noqa: F401
     except ImportError as e:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from logging import getLogger
 from random import Random
+from zoneinfo import ZoneInfo
 
 from assistant.clock import Clock
 from assistant.copies import Copies
@@ -251,8 +252,11 @@ def text(deliveries: Sequence[Ring], now: datetime, late_after: timedelta) -> st
 
 
 def _line(delivery: Ring, now: datetime, late_after: timedelta) -> str:
-    """`call mum`, `Again: call mum`, `Late by 2 hours: call mum`, `Late by 2 hours, missed 3 times: take the pills`."""
+    """`call mum`, `Again: call mum`, `Late by 2 hours: call mum`, `Late by 2 hours, missed 3 times: take the pills`;
+    `dentist, at 15:00` ahead of an event."""
     task = delivery.task or "this is your reminder"
+    if delivery.begins:
+        task = f"{task}, at {delivery.begins.astimezone(ZoneInfo(delivery.zone)):%H:%M}"
     late, times = now - delivery.due, delivery.occurrences
     if delivery.ring > 1:
         return f"Again: {task}"

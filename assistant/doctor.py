@@ -32,7 +32,8 @@ class Finding:
 def examine(config: Config) -> list[Finding]:
     """Every check, each on its own, so that one failure hides no other."""
     checks = (
-        model, remote, database, zone, notify, ntfy, microphone, wake, hearing, voice, mqtt, calendar, disk, daemon,
+        model, remote, database, zone, notify, ntfy, microphone, wake, hearing, voice, mqtt, wyoming, calendar, disk,
+        daemon,
     )  # fmt: skip
     return [finding for check in checks for finding in _run(check, config)]
 
@@ -231,17 +232,45 @@ def mqtt(config: Config) -> Iterator[Finding]:
     """The broker lets the assistant in, where there is to be one."""
     import asyncio
 
+    from assistant.broker import check
     from assistant.errors import Away
+    from assistant.listen import open_socket
 
-    if not config.mqtt.enabled:
+    settings = config.mqtt
+    if not settings.enabled:
         return
     from assistant.mqtt import try_out
 
     try:
-        yield Finding("ok", "mqtt", asyncio.run(try_out(config.mqtt)))
+        yield Finding("ok", "mqtt", asyncio.run(try_out(settings)))
     except Away as e:
-        found, _, advice = str(e).rstrip(".").rpartition(": ")
-        yield Finding("fail", "mqtt", found, advice)
+        if settings.broker != "embedded":
+            found, _, advice = str(e).rstrip(".").rpartition(": ")
+            yield Finding("fail", "mqtt", found, advice)
+            return
+        check()
+        open_socket(settings.broker_host, settings.broker_port, "mqtt", "broker_").close()
+        yield Finding("ok", "mqtt", f"the embedded broker starts with the assistant; its port is free")
+
+
+def wyoming(config: Config) -> Iterator[Finding]:
+    """Home Assistant can talk to the assistant, or could if it ran."""
+    import asyncio
+
+    from assistant.errors import NotInstalled
+    from assistant.listen import open_socket
+    from assistant.wyoming_events import is_served, missing
+
+    host, port = config.wyoming.host, config.wyoming.port
+    if not config.wyoming.enabled:
+        return
+    if problem := missing():
+        raise NotInstalled(problem)
+    if port and asyncio.run(is_served(host, port)):
+        yield Finding("ok", "wyoming", f"answers at {host}:{port}")
+    else:
+        open_socket(host, port, "wyoming").close()
+        yield Finding("ok", "wyoming", f"listens when the assistant runs; {host}:{port} is free")
 
 
 def calendar(config: Config) -> Iterator[Finding]:

@@ -11,7 +11,8 @@
 
 A request that arrives twice with one `id` (or `X-Request-Id`) is taken once and answered twice. An error is
 `{"error": {"code", "message"}}`. What is let in, and from where, is in `guard.py`; corrections are in
-`http_corrections.py`, hearing and its voice in `http_hearing.py`.
+`http_corrections.py`, hearing and its voice in `http_hearing.py`, the
+calendar in `http_calendar.py`.
 """
 
 import re
@@ -30,6 +31,7 @@ from assistant import __version__, aloud, replies
 from assistant.corrections import Corrections
 from assistant.errors import BadRequest
 from assistant.guard import MAX_BODY, only_this_machine, read_body, request_names, speak_json_errors
+from assistant.http_calendar import CalendarService
 from assistant.http_corrections import CorrectionService
 from assistant.http_hearing import HearingService
 from assistant.messages import Reminder, Reply, Request
@@ -41,6 +43,7 @@ from assistant.understand import as_json
 from assistant.when import localise
 
 if TYPE_CHECKING:
+    from assistant.calendars import Calendars
     from assistant.hearing import Hearing
     from assistant.mqtt import Mqtt
 
@@ -57,14 +60,15 @@ MOST_REMINDERS = 1000
 
 class Service:
     """The routes, over the pipeline; `rewriters` are its models, of which it then tells, `hearing` its ears,
-    `mqtt` its connection to a broker."""
+    `mqtt` its connection to a broker, `calendars` what stands in them."""
 
     def __init__(
         self, pipeline: Pipeline, rewriters: Rewriters | None = None, hearing: "Hearing | None" = None,
-        mqtt: "Mqtt | None" = None,
+        mqtt: "Mqtt | None" = None, calendars: "Calendars | None" = None,
     ) -> None:  # fmt: skip
         self._pipeline, self._rewriters, self._mqtt = pipeline, rewriters, mqtt
         self._hearing = HearingService(hearing) if hearing else None
+        self._calendar = CalendarService(calendars) if calendars else None
         self._began, self._metrics = monotonic(), Metrics()
         if rewriters:
             self._metrics.watch_sources(rewriters, lambda: len(pipeline.kept()))
@@ -96,6 +100,8 @@ class Service:
         if self._hearing:
             app.add_routes(self._hearing.routes())
             app.on_shutdown.append(self._hearing.end)
+        if self._calendar:
+            app.add_routes(self._calendar.routes())
         return app
 
     async def say(self, request: web.Request) -> web.Response:

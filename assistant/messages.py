@@ -166,13 +166,15 @@ class Delivery:
     due: datetime
     """Aware UTC: the instant that was asked for (of several missed occurrences the last)."""
     occurrences: int
-    """1, or how many occurrences of a recurring reminder this one ring stands for."""
+    """1, or how many occurrences of a recurring reminder this one ring stands for; 0: it rings ahead of one."""
     ring: int
     """1 for the first ring, 2, 3 ... when it repeats because nobody acknowledged it."""
     zone: str
     recurring: bool
     even_at_night: bool = False
     """It makes a sound in quiet hours as well."""
+    begins: datetime | None = None
+    """Aware UTC: when the event begins that it rings ahead of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ is it acknowledged (`mqtt_client.py`), and until then the broker keeps it, over 
 process that dies. Everything is subscribed to with QoS 1, also what is published with QoS 2: paho says PUBREC before
 anybody could commit, and what it then holds dies with the process.
 
-What waits is bounded: a broker that speaks MQTT 5 sends no more than `RECEIVE_MAXIMUM` that are not acknowledged. Of
-another one what does not fit is let go unacknowledged, and asked for again by a new connection when there is room.
+What waits is bounded: a broker that speaks MQTT 5 is to send no more than `RECEIVE_MAXIMUM` that are not acknowledged.
+What does not fit all the same is let go unacknowledged, and asked for again by a new connection when there is room.
 Every connection is a new client of paho's, so that nothing is sent twice behind the back of whoever published it.
 """
 
@@ -48,15 +48,16 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds between two tries to connect; the pause doubles, and half of it is left to chance."""
 GOOD_SECONDS = 10.0
 """A connection that held for so long was a good one: the next pause is the first again."""
+OFTEN = 3
+"""Short connections in a row, which a client of the same id would account for."""
 GOODBYE_SECONDS = 0.5
 """For telling the broker that the assistant stops."""
 _VERSIONS = {"auto": (ProtocolVersion.V5, ProtocolVersion.V311), "5": (ProtocolVersion.V5,),
              "3.1.1": (ProtocolVersion.V311,)}
 _AT_ONCE = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 """An answer does not wait for the other side to have noticed the acknowledgement before it, which takes 40 ms."""
-_NOT_LET_IN, _OTHER_VERSION, _TAKEN_OVER = {4, 5, 134, 135}, {1, 132}, 142
-"""Reason codes of CONNACK, of MQTT 3.1.1 and 5: a wrong user or password, or not authorised; not this version. And of
-DISCONNECT: another client has come that gives the same client id."""
+_NOT_LET_IN, _OTHER_VERSION = {4, 5, 134, 135}, {1, 132}
+"""Reason codes of CONNACK, of MQTT 3.1.1 and 5: a wrong user or password, or not authorised; not this version."""
 
 
 Handler = Callable[[Message], Awaitable[None]]
@@ -198,8 +199,9 @@ class Mqtt:
         log.log(level, "%s", self.says)
 
     def _sentence(self, error: Exception, was_up: bool) -> str:
-        if was_up and _code(error) == _TAKEN_OVER:
-            return f"Another client of the broker {self.broker} calls itself {self.client_id}: set [mqtt] client_id."
+        if was_up and self._tries >= OFTEN:
+            return (f"The broker {self.broker} breaks the connection again and again: see its log, and whether another"
+                    f" client calls itself {self.client_id} as well ([mqtt] client_id).")
         if was_up:
             return f"The broker {self.broker} has broken the connection: it is made anew."
         if isinstance(error, MqttConnectError):
@@ -247,8 +249,7 @@ class Mqtt:
     async def _until_gone(self, client: Client) -> None:
         await asyncio.wait((client.gone,))
         self._lose()
-        why = client.gone.exception()
-        raise why if isinstance(why, MqttError) else MqttError("it is gone")
+        raise MqttError("it is gone")
 
     def _lose(self) -> None:
         """There is no connection any more."""
@@ -293,12 +294,13 @@ class Mqtt:
         self._told = False
 
     async def _listen(self, client: Client, tasks: asyncio.TaskGroup) -> None:
-        async for received, taken in client.receive():
-            if message := message_of(received, taken, client.gone.done):
-                await self._slots.acquire()
+        async for received in client.messages:
+            client.bytes -= len(received.payload)
+            await self._slots.acquire()
+            if message := message_of(received, client):
                 tasks.create_task(self._handle(message), name=f"mqtt {message.topic}")
             else:
-                taken()
+                self._slots.release()
 
     async def _handle(self, message: Message) -> None:
         self.received += 1

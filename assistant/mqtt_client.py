@@ -1,9 +1,10 @@
 """One connection to a broker, whose messages are acknowledged by hand.
 
 aiomqtt acknowledges on receipt. paho, beneath it, leaves that to its caller where it is told to (`manual_ack_set`,
-`ack`); and paho's messages have the DUP flag, which aiomqtt's have not. Messages are acknowledged in the order in which
-they came, as the protocol wants it (MQTT 5 and 3.1.1, 4.6): of a client that does otherwise Mosquitto counts wrongly how
-many it may send. Besides, what waits is limited here, and a connection that breaks leaves nothing behind.
+`ack`); and paho's messages have the DUP flag, which aiomqtt's have not. They are acknowledged as they are done, and not
+in the order in which they came (which the protocol wants, 4.6): else a recording that takes its time would hold up all
+others; brokers go by the packet's identifier. Besides, what waits is limited here, and a connection that breaks leaves
+nothing behind.
 """
 
 import hashlib
@@ -11,11 +12,8 @@ import logging
 import socket
 import ssl
 from asyncio import Event, Future
-from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,8 +29,9 @@ log = logging.getLogger(__name__)
 _quiet = logging.getLogger("paho")
 _quiet.setLevel(logging.CRITICAL)
 
-MOST_WAITING, MOST_BYTES = 256, 32 * 2**20
-"""Messages that were received and are not acknowledged, and bytes of those that nobody handles yet."""
+MOST_WAITING, MOST_BYTES = 2048, 32 * 2**20
+"""Messages, and bytes of them, that were received and that nobody handles yet. Mosquitto 2.0 sends more than its client
+says that it may, some hundred too many in a burst of two thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +52,9 @@ class Message:
     correlation: bytes | None
     """What the answer is to carry (MQTT 5)."""
     taken: Callable[[], None]
-    """Acknowledges it, once, as soon as those that came before are."""
+    """Acknowledges it, once."""
     lost: Callable[[], bool]
     """Whether it cannot be acknowledged any more: the broker will send it again over another connection."""
-
-
-@dataclass(slots=True, eq=False)
-class _Owed:
-    """An acknowledgement."""
-
-    mid: int
-    taken: bool = False
 
 
 class Client(aiomqtt.Client):
@@ -79,42 +70,33 @@ class Client(aiomqtt.Client):
         """Some did not fit, and are to be asked for again."""
         self.room = Event()
         """That can be done now: all others are acknowledged."""
-        self._owed = deque[_Owed]()
-        """In the order in which the messages came."""
+        self._owed = 0
+        """How many are not."""
         self._told_of_loss = False
 
     @property
     def gone(self) -> Future:
         return self._disconnected
 
-    async def receive(self) -> AsyncIterator[tuple[Any, Callable[[], None]]]:
-        """paho's messages as they come, each with what acknowledges it. Raises `MqttError` when the connection breaks."""
-        async for message, owed in self.messages:
-            self.bytes -= len(message.payload)
-            yield message, partial(self._ack, owed)
+    def ack(self, mid: int) -> None:
+        self._owed -= 1
+        if not self._disconnected.done():
+            self._client.ack(mid, 1)
+        self._look_for_room()
 
-    def _ack(self, owed: _Owed) -> None:
-        owed.taken = True
-        while self._owed and self._owed[0].taken:
-            first = self._owed.popleft()
-            if not self._disconnected.done():
-                self._client.ack(first.mid, 1)
+    def _look_for_room(self) -> None:
         if self.dropped and not self._owed:
             self.room.set()
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
-        many = len(self._owed) >= MOST_WAITING or self._queue.qsize() >= MOST_WAITING
-        full = self.dropped or many or self.bytes + len(message.payload) > MOST_BYTES
-        if not full:
-            owed = _Owed(message.mid)
-            if message.qos:
-                self._owed.append(owed)
+        many = self._queue.qsize() >= MOST_WAITING
+        if not (self.dropped or many or self.bytes + len(message.payload) > MOST_BYTES):
+            self._owed += bool(message.qos)
             self.bytes += len(message.payload)
-            self._queue.put_nowait((message, owed))
+            self._queue.put_nowait(message)
         elif message.qos:
             self.dropped = True
-            if not self._owed:  # what waits is all of QoS 0
-                self.room.set()
+            self._look_for_room()
         elif not self._told_of_loss:  # whoever sends it so does not mind
             self._told_of_loss = True
             log.warning("messages of QoS 0 are lost, as too many wait", extra={"bytes": self.bytes})
@@ -148,15 +130,27 @@ class Client(aiomqtt.Client):
         self._client.disconnect()
 
 
-def message_of(received: Any, taken: Callable[[], None], lost: Callable[[], bool]) -> Message | None:
-    """paho's message as ours; None for one whose topic is no text."""
-    with suppress(UnicodeDecodeError):
-        properties = received.properties
-        return Message(
-            received.topic, received.payload, received.qos, received.retain, received.dup, received.mid,
-            getattr(properties, "ResponseTopic", None), getattr(properties, "CorrelationData", None), taken, lost,
-        )  # fmt: skip
-    return None
+def message_of(received: Any, client: Client) -> Message | None:
+    """paho's message as ours; None for one whose topic is no text, which is acknowledged."""
+    properties, mid, qos = received.properties, received.mid, received.qos
+    acknowledged = qos == 0
+
+    def taken() -> None:
+        nonlocal acknowledged
+        if not acknowledged:
+            acknowledged = True
+            client.ack(mid)
+
+    try:
+        topic = received.topic
+    except UnicodeDecodeError:
+        taken()
+        return None
+    return Message(
+        topic, received.payload, qos, received.retain, received.dup, mid,
+        getattr(properties, "ResponseTopic", None), getattr(properties, "CorrelationData", None),
+        taken, client.gone.done,
+    )  # fmt: skip
 
 
 def trusted(ca_file: str) -> ssl.SSLContext:

@@ -7,6 +7,7 @@ stored now stays with the broker.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from assistant import aloud, replies
@@ -18,8 +19,8 @@ from assistant.messages import Reminder, Request
 from assistant.mqtt import Mqtt
 from assistant.mqtt_client import Message
 from assistant.mqtt_hearing import Ears, SoundOfDevices
-from assistant.mqtt_packets import UntilStored, packet_id
-from assistant.mqtt_presence import DEVICE_CHANNEL, SHARED
+from assistant.mqtt_packets import Packet, Packets, UntilStored
+from assistant.mqtt_presence import DEVICE_CHANNEL, SHARED, owner
 from assistant.mqtt_replies import Address, Body, Replies, error_json
 from assistant.mqtt_topics import (
     HERMES_IN,
@@ -50,8 +51,9 @@ class Devices:
     ) -> None:
         self._mqtt, self._pipeline, self._may = mqtt, pipeline, frozenset(settings.may)
         self._requests, self._complaints = (Buckets(settings.requests_a_minute) for _ in range(2))
-        self._replies, self._until_stored = Replies(mqtt), UntilStored()
-        sound, topics = SoundOfDevices(self._replies, pipeline, ears, changed, self._until_stored), mqtt.topics
+        self._replies, self._packets, self._until_stored = Replies(mqtt), Packets(pipeline.store), UntilStored()
+        self._private, topics = not settings.publish_private, mqtt.topics
+        sound = SoundOfDevices(self._replies, pipeline, ears, changed, self._packets, self._until_stored)
         mqtt.on(topics.request, self._handler(self._request))
         mqtt.on(topics.ack, self._handler(self._acknowledge))
         mqtt.on(topics.listen, self._handler(sound.listen, may="listen"))
@@ -83,11 +85,13 @@ class Devices:
                     self._complaints.take("")
                 except TooManyRequests:  # a flood: neither the log nor the broker is to drown in it
                     return
-                await self._replies.tell(address, error_json(e))
+                with suppress(Away):
+                    await self._replies.tell(address, error_json(e))
                 raise
             except Exception:
                 message.taken()
-                await self._replies.tell(address, error_json(AssistantError("Something went wrong: see the log.")))
+                with suppress(Away):
+                    await self._replies.tell(address, error_json(AssistantError("Something went wrong: see the log.")))
                 raise
 
         return handler
@@ -97,7 +101,7 @@ class Devices:
         if message.topic.endswith("/chunk"):
             return
         try:
-            self._requests.take(device_of(body) or SHARED)
+            self._requests.take(self._replies.device(message, body) or SHARED)
         except TooManyRequests as e:
             raise TooManyRequests(e.retry_after, "This device has sent too many requests") from None
 
@@ -125,7 +129,7 @@ class Devices:
 
     async def _answer(self, message: Message, said: Spoken, address: Address) -> None:
         pipeline, said_at, accepted = self._pipeline, self._said_at(said), False
-        channel = DEVICE_CHANNEL + said.device if said.device else SHARED
+        channel, packet = DEVICE_CHANNEL + said.device if said.device else SHARED, self._packets.of(message)
 
         def accept() -> None:
             nonlocal accepted
@@ -134,7 +138,7 @@ class Devices:
 
         async def attempt() -> None:
             own = f"mqtt:{said.device or ''}:{said.id}" if said.id else None
-            id = own or packet_id(pipeline.store, message, pipeline.clock.now())
+            id = own or packet.id(pipeline.clock.now())
             try:
                 answer = reply_json(await pipeline.handle(Request(id, said.text, channel, said_at), accept))
             except AssistantError as e:
@@ -159,27 +163,27 @@ class Devices:
     async def _acknowledge(self, message: Message, body: Body, address: Address) -> None:
         ack = acknowledgement(body)
         self._permit(ack.action)
-        device = device_of(body)
+        device, packet = device_of(body), self._packets.of(message)
 
         async def attempt() -> None:
-            told = self._act(message, ack, DEVICE_CHANNEL + device if device else SHARED)
+            told = self._act(packet, ack, device)
             message.taken()
             await self._replies.tell(address, told)
 
         await self._until_stored(message, attempt)
 
-    def _act(self, message: Message, ack: Acknowledgement, channel: str) -> dict:
+    def _act(self, packet: Packet, ack: Acknowledgement, device: str | None) -> dict:
         """Acknowledge, once: it is kept as a request is. Raises `NotFound`, `StoreError`."""
         pipeline, store = self._pipeline, self._pipeline.store
-        now = pipeline.clock.now()
-        id = packet_id(store, message, now)
+        now, channel = pipeline.clock.now(), DEVICE_CHANNEL + device if device else SHARED
+        id = packet.id(now)
         said = f"{ack.action} {ack.minutes} minutes" if ack.minutes else ack.action
         with store.transaction():
             if not store.add_request(Request(id, said, channel, now)):
                 return {"reply": (before := store.request(id).reply), "spoken": before}
             number = ack.reminder if ack.reminder is not None else self._rung(now)
             changed = pipeline.done(number) if ack.action == "done" else pipeline.snooze(number, ack.minutes)
-            told = self._told(ack.action, changed)
+            told = self._told(ack.action, changed, device)
             store.settle_request(id, reply=told["reply"], at=now, kind=ack.action)
         return told
 
@@ -191,8 +195,13 @@ class Devices:
             return rung.id
         raise NotFound("Nothing has rung within the last hour: say which one by its id.")
 
-    def _told(self, action: str, changed: Reminder) -> dict:
+    def _told(self, action: str, changed: Reminder, device: str | None) -> dict:
+        """`device` acknowledged it: the words of another one's own are not for it. Raises `StoreError`."""
+        did = "Done" if action == "done" else "OK"
+        if self._private and owner(self._pipeline.store, changed.id) not in (None, device):
+            hidden = reminder_json(changed) | {"task": "", "private": True}
+            return {"reply": f"{did}.", "spoken": f"{did}.", "reminder": hidden}
         now = self._pipeline.clock.now().astimezone(self._pipeline.tz)
         what = replies.reminder(changed, now) if changed.due else replies.task(changed.task)
-        said = f"{'Done' if action == 'done' else 'OK'}: {what}."
+        said = f"{did}: {what}."
         return {"reply": said, "spoken": aloud.reply(said, [changed.task]), "reminder": reminder_json(changed)}

@@ -6,10 +6,11 @@ from typing import Protocol
 
 from assistant.audio import AudioSource, WavFile
 from assistant.errors import BadRequest, NotFound, TooLarge, TooManyRequests
+from assistant.http_hearing import turn_json
 from assistant.mqtt_client import Message
-from assistant.mqtt_packets import UntilStored, packet_id
+from assistant.mqtt_packets import Packets, UntilStored
 from assistant.mqtt_presence import DEVICE_CHANNEL, SHARED
-from assistant.mqtt_replies import Address, Body, Replies, turn_json
+from assistant.mqtt_replies import Address, Body, Replies
 from assistant.mqtt_sound import Chunks, Streams
 from assistant.mqtt_topics import MOST_SOUND, is_device, switch
 from assistant.pipeline import Pipeline
@@ -37,21 +38,21 @@ class SoundOfDevices:
 
     def __init__(
         self, replies: Replies, pipeline: Pipeline, ears: Ears | None, changed: Callable[[], None],
-        until_stored: UntilStored,
+        packets: Packets, until_stored: UntilStored,
     ) -> None:  # fmt: skip
         self._replies, self._pipeline, self._ears, self._changed = replies, pipeline, ears, changed
-        self._until_stored = until_stored
+        self._packets, self._until_stored = packets, until_stored
         self._streams = Streams(lambda: Chunks(pipeline.clock))
         self._conversations: set[Address] = set()
 
     async def recording(self, message: Message, _: Body, address: Address) -> None:
         if (size := len(message.payload)) > MOST_SOUND:
             raise TooLarge(f"A recording has {MOST_SOUND} bytes at most, and this one {size}: send less.")
-        ears, pipeline = self._able_to_hear(), self._pipeline
+        ears, clock, packet = self._able_to_hear(), self._pipeline.clock, self._packets.of(message)
 
         async def attempt() -> None:
-            id = packet_id(pipeline.store, message, pipeline.clock.now())
-            await self._tell(ears.hear(WavFile(message.payload, pipeline.clock), SHARED, id=id), address)
+            sound = WavFile(message.payload, clock)
+            await self._tell(ears.hear(sound, SHARED, id=packet.id(clock.now())), address)
 
         await self._until_stored(message, attempt)
 

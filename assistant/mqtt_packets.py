@@ -3,7 +3,8 @@
 Without an id of its sender a request is known by its packet: the packet's identifier and a digest of topic and payload
 are part of its id, so that one which the broker sends again (DUP) within a day is set once, while the same words said
 again are another request. MQTT has no identity of messages beyond that: a sender that repeats itself, because it did
-not hear its own acknowledgement, is to give an id, or to publish with QoS 2.
+not hear its own acknowledgement, is to give an id, or to publish with QoS 2. A second request that was spoken in the
+same recording has `.2` behind its id.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from logging import getLogger
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from assistant.database import Complaint
 from assistant.errors import Away, Busy, StoreError, TranscriberBusy
@@ -26,15 +28,42 @@ AGAIN_SECONDS = 1.0
 """Until what could not be stored is tried again."""
 
 
-def packet_id(store: Store, message: Message, now: datetime) -> str:
-    """The id of a request whose sender gives it none. Raises `StoreError`."""
-    digest = hashlib.sha256(message.topic.encode() + b"\0" + message.payload).hexdigest()[:24]
-    packet = f"mqtt-packet:{message.mid}:{digest}:"
-    if message.duplicate and (before := store.request_like(packet)):
-        taken = datetime.fromtimestamp(int(before.id.removeprefix(packet).partition("-")[0]) / 1000, UTC)
-        if now - taken < SAME_PACKET:
-            return before.id
-    return f"{packet}{int(now.timestamp() * 1000):013}-{uuid4().hex[:8]}"
+class Packet:
+    """A message whose sender gives it no id."""
+
+    def __init__(self, store: Store, name: str, duplicate: bool) -> None:
+        self._store, self._name, self._duplicate = store, name, duplicate
+        self._id: str | None = None
+
+    def id(self, now: datetime) -> str:
+        """The id of its request, always the same. Raises `StoreError`."""
+        if self._id is None:
+            self._id = self._before(now) or f"{self._name}{int(now.timestamp() * 1000):013}-{uuid4().hex[:8]}"
+        return self._id
+
+    def _before(self, now: datetime) -> str | None:
+        """The id that it had when it was taken before."""
+        if not self._duplicate or not (before := self._store.request_like(self._name)):
+            return None
+        taken = datetime.fromtimestamp(int(before.id.removeprefix(self._name).partition("-")[0]) / 1000, UTC)
+        return before.id.partition(".")[0] if now - taken < SAME_PACKET else None
+
+
+class Packets:
+    """Knows packets again, also while they are under way: a recording may come again before it was understood."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._under_way = WeakValueDictionary[str, Packet]()
+
+    def of(self, message: Message) -> Packet:
+        """To be held as long as the message is handled."""
+        digest = hashlib.sha256(message.topic.encode() + b"\0" + message.payload).hexdigest()[:24]
+        name = f"mqtt-packet:{message.mid}:{digest}:"
+        packet = self._under_way.get(name) if message.duplicate else None
+        if packet is None:
+            self._under_way[name] = packet = Packet(self._store, name, message.duplicate)
+        return packet
 
 
 class UntilStored:

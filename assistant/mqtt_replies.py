@@ -8,7 +8,6 @@ from assistant.errors import AssistantError
 from assistant.mqtt import Mqtt
 from assistant.mqtt_client import Message
 from assistant.mqtt_topics import HERMES_IN, HERMES_OUT, device_of, is_device
-from assistant.push_to_talk import Turn
 
 REPLY_SECONDS = 60.0
 """So long an answer waits for a broker that is away."""
@@ -41,16 +40,16 @@ class Replies:
         if message.topic == HERMES_IN:
             known = ((key, fields.get(key)) for key in ("siteId", "sessionId"))
             return Address(HERMES_OUT, satellite=tuple((k, v) for k, v in known if isinstance(v, str)))
-        device = device_of(body) or self._speaks(message)
+        device = self.device(message, body)
         usual, id = topics.of("reply", device) if device else topics.reply, fields.get("id")
         wanted = topics.answerable(message.response_topic or fields.get("reply_to"))
         return Address(wanted or usual, message.correlation, id if isinstance(id, str) else None)
 
-    def _speaks(self, message: Message) -> str | None:
-        """The device of `audio/DEVICE/...`."""
+    def device(self, message: Message, body: Body) -> str | None:
+        """Of `audio/DEVICE/...`, or the one that the message names."""
         start = self._mqtt.topics.audio + "/"
         device = message.topic.removeprefix(start).partition("/")[0] if message.topic.startswith(start) else ""
-        return device if is_device(device) else None
+        return device if is_device(device) else device_of(body)
 
     async def tell(self, address: Address, answer: dict) -> None:
         """Raises `Away`."""
@@ -65,9 +64,3 @@ class Replies:
 def error_json(e: AssistantError) -> dict:
     """What is told of an error."""
     return {"error": {"code": e.code, "message": str(e)}, "reply": str(e), "spoken": str(e)}
-
-
-def turn_json(turn: Turn) -> dict:
-    """One thing that was heard, and the answer."""
-    heard = {"heard": turn.transcript.text, "confidence": round(turn.transcript.confidence, 3)}
-    return {"reply": turn.reply, "spoken": turn.reply} | (turn.answer or {}) | heard | {"question": turn.question}

@@ -143,7 +143,7 @@ class Outbox:
         was set back: it is tried now.
         """
         rows = self.db.rows(
-            "SELECT d.*, r.task, r.zone, r.rrule, r.even_at_night"
+            "SELECT d.*, r.task, r.zone, r.rrule, r.even_at_night, r.due AS next_due"
             " FROM deliveries d JOIN reminders r ON r.id = d.reminder_id"
             " WHERE d.id IN (SELECT d.id FROM deliveries d WHERE d.state = 'ringing' AND d.ring >= :first"
             " AND NOT EXISTS (SELECT 1 FROM outcomes o"
@@ -309,7 +309,8 @@ def _instant(text: str | None) -> datetime | None:
 
 
 def _delivery(row: sqlite3.Row) -> Delivery:
+    begins = _instant(row["next_due"]) if row["occurrences"] == 0 else None
     return Delivery(
         row["id"], row["reminder_id"], row["task"], to_instant(row["due_utc"]), row["occurrences"], row["ring"],
-        row["zone"], row["rrule"] is not None, bool(row["even_at_night"]),
+        row["zone"], row["rrule"] is not None, bool(row["even_at_night"]), begins,
     )

@@ -51,6 +51,21 @@ async def read_event(reader: asyncio.StreamReader) -> tuple[str, dict[str, Any]]
     return kind, {**data, **(_object(more) if more else {})}
 
 
+async def is_served(host: str, port: int, seconds: float = 2.0) -> bool:
+    """Whether somebody there speaks the protocol."""
+    try:
+        async with asyncio.timeout(seconds):
+            reader, writer = await asyncio.open_connection(host, port, limit=MAX_EVENT)
+            try:
+                writer.write(b'{"type": "ping", "data": {}}\n')
+                event = await read_event(reader)
+            finally:
+                writer.transport.abort()
+    except (OSError, BadEvent):
+        return False
+    return event is not None and event[0] == "pong"
+
+
 def _object(text: bytes) -> dict[str, Any]:
     try:
         read = json.loads(text)

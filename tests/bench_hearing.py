@@ -14,16 +14,16 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from assistant.audio import BLOCK, RATE
 from tests.process import ROOT, Daemon
-from tests.soak_voice import REQUESTS, SETTINGS, family, idle
-from tests.speech import FLITE, Recording, joined, room, speak, spoken
+from tests.soak_voice import REQUESTS, SETTINGS, family, hears, idle
+from tests.speech import FLITE, PROSE, Recording, joined, room, speak, spoken
 from tests.virtual_room import VirtualRoom
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    import numpy as np
 
     from assistant.audio import Block
 
@@ -32,29 +32,36 @@ PARTS = {"assistant.capture": "microphone", "assistant.stt": "engine"}
 
 
 def listening(figures: dict, seconds: float = 20) -> None:
-    """The daemon that listens all the time, and the one that waits for its word, while nobody speaks and while people
-    talk to each other; its engine is PocketSphinx, which only the first asks."""
-    from tests.bench import _cpu
-    from tests.bench_voice import SOUNDS
+    """The daemon whose microphone is closed, the one that listens all the time, and the one that waits for its word,
+    while nobody speaks and while people talk to each other; its engine is PocketSphinx."""
+    talk = joined(*(part for text in PROSE for part in (speak(text, "slt"), room(1))))
+    sounds = {"nobody speaks": room(seconds), "people talk": np.resize(talk, round(seconds * RATE))}
+    for mode in ("push", "word", "always"):
+        with tempfile.TemporaryDirectory() as folder, VirtualRoom(Path(folder)) as virtual:
+            for kind, row in _in_mode(mode, virtual, sounds).items():
+                figures[f"daemon, {mode}, {kind}"] = row
 
-    for mode in ("always", "word"):
-        with tempfile.TemporaryDirectory() as sounds, tempfile.TemporaryDirectory() as data, VirtualRoom(
-            Path(sounds)
-        ) as sound, Daemon(Path(data), sound.environ | SETTINGS | {"ASSISTANT_WAKE__MODE": mode}) as daemon:
-            sound.until(lambda: idle(daemon))
-            for kind in ("a quiet room", "speech"):
-                before = {pid: _cpu(pid) for pid in family(daemon.process.pid)}
-                began = perf_counter()
-                sound.play(SOUNDS[kind](seconds))
-                sound.until(lambda: idle(daemon), 60)
-                took, row = perf_counter() - began, {}
-                for pid in family(daemon.process.pid):
-                    used = 100 * (_cpu(pid) - before.get(pid, 0.0)) / took
-                    share, size = row.get(part := _part(pid), (0.0, 0.0))
-                    row[part] = round(share + used, 1), round(size + _pss(pid))
-                figures[f"{mode}, {kind}"] = {
-                    f"{part} {what}": value for part, pair in row.items() for what, value in zip(("CPU %", "MiB"), pair)
-                }
+
+def _in_mode(mode: str, virtual: VirtualRoom, sounds: dict[str, np.ndarray]) -> dict[str, dict]:
+    settings = virtual.environ | SETTINGS | {"ASSISTANT_WAKE__MODE": mode}
+    with tempfile.TemporaryDirectory() as data, Daemon(Path(data), settings) as daemon:
+        virtual.until(lambda: mode == "push" or idle(daemon))
+        return {kind: _used(virtual, daemon, sound) for kind, sound in sounds.items()}
+
+
+def _used(virtual: VirtualRoom, daemon: Daemon, sound: np.ndarray) -> dict:
+    """Share of a core and memory of the daemon and each of its processes, while a sound is heard."""
+    from tests.bench import _cpu
+
+    before, began = {pid: _cpu(pid) for pid in family(daemon.process.pid)}, perf_counter()
+    virtual.play(sound)
+    virtual.until(lambda: hears(daemon)["state"] in ("closed", "waiting"), 60)
+    took, row = perf_counter() - began, {}
+    for pid in family(daemon.process.pid):
+        part = _part(pid)
+        row[f"{part} CPU %"] = round(100 * (_cpu(pid) - before.get(pid, 0.0)) / took, 1)
+        row[f"{part} MiB"] = round(_pss(pid))
+    return row
 
 
 def _part(pid: int) -> str:
@@ -124,7 +131,7 @@ async def _stages(engine: str) -> dict:
         name: f"{ms:.0f} ({100 * ms / sum(medians):.0f} %)" for name, ms in zip(names, medians)}, "requests": len(rows)}  # fmt: skip
 
 
-async def _paced(sound: "np.ndarray", end: float, last: list[float]) -> "AsyncIterator[Block]":
+async def _paced(sound: np.ndarray, end: float, last: list[float]) -> "AsyncIterator[Block]":
     """As it comes from a microphone; when the second `end` has been heard goes into `last`."""
     loop = asyncio.get_running_loop()
     ready = loop.time()

@@ -87,8 +87,9 @@ def idle(daemon: Daemon) -> bool:
 
 
 def in_the_room(said: np.ndarray) -> np.ndarray:
-    """As it is heard there: with its noise, 40 dB quieter, and some of that before and after."""
-    return joined(room(0.2), mixed(said, room(len(said) / RATE + 1), 40), room(0.3))
+    """As it is heard there: with its noise, 40 dB quieter, and some of that before and after. Who speaks at once when the
+    assistant is silent is not heard for the first 0.3 s (`echo.ECHO`)."""
+    return joined(room(0.5), mixed(said, room(len(said) / RATE + 1), 40), room(0.3))
 
 
 def say(sound: VirtualRoom, daemon: Daemon, text: str, voice: str, to_the_end: bool = False) -> bool:

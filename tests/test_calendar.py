@@ -12,14 +12,17 @@ import pytest
 import vobject
 from aiohttp import web
 
+from assistant import aloud
 from assistant.calendar_commands import sentence
 from assistant.calendars import Calendars
+from assistant.delivery import text
 from assistant.errors import ConfigError
 from assistant.guard import only_this_machine, speak_json_errors
 from assistant.http_calendar import CalendarService, _is_here, secret, serving_others
 from assistant.lead import ring_ahead
 from assistant.listen import open_socket
 from assistant.messages import Request
+from assistant.notifiers import Notice
 from assistant.outbox import Outbox
 from assistant.scheduler import advance
 from assistant.sections import Calendar
@@ -89,6 +92,18 @@ async def test_an_event_rings_before_it_begins_and_when_it_begins_and_a_to_do_wh
     assert await assistant.at(FRIDAY - LEAD) == [("dentist", FRIDAY - LEAD)]
     assert await assistant.at(FRIDAY - timedelta(minutes=3)) == []
     assert sorted(await assistant.at(FRIDAY)) == [("buy milk", FRIDAY), ("dentist", FRIDAY)]
+
+
+async def test_what_rings_ahead_says_when_it_begins_and_what_rings_then_need_not(assistant):
+    assistant.add("put the dentist on my calendar for friday at 3", "dentist")
+    await assistant.calendars.entries.notice_all(assistant.clock)
+    said = []
+    for instant in (FRIDAY - LEAD, FRIDAY):
+        await assistant.at(instant)
+        *_, latest = assistant.outbox.to_ring("ear", assistant.clock.now(), timedelta(1), 99)
+        line = text([latest], assistant.clock.now(), timedelta(minutes=1))
+        said.append((line, aloud.notice(Notice((latest,), line, assistant.clock.now()))))
+    assert said == [("dentist, at 15:00", "Dentist, at three in the afternoon."), ("dentist", "Reminder: dentist.")]
 
 
 async def test_an_event_that_is_set_when_less_is_left_rings_when_it_begins(assistant):

@@ -75,7 +75,7 @@ def traces(daemon: Daemon) -> str:
 def test_what_is_said_in_a_room_becomes_a_reminder_and_is_answered_aloud(tmp_path):
     tally = understood(TEN, tmp_path)
     print(soak_voice.shares(tally))
-    assert tally["right"] >= 7 and tally["spoke"] >= 8 and not tally["crashes"], tally
+    assert tally["right"] >= 6 and tally["spoke"] >= 7 and not tally["crashes"], tally
 
 
 def test_its_own_voice_is_not_heard_and_what_others_say_leaves_no_trace(sound, overhearing):

@@ -5,9 +5,11 @@ The first part is one suite for every broker and version of the protocol; a brok
 """
 
 import asyncio
+import gc
 import json
 import logging
 import shutil
+import socket
 import sqlite3
 import subprocess
 import time
@@ -22,11 +24,12 @@ import pytest
 from assistant.config import load
 from assistant.delivery import Delivery, DeliveryPolicy
 from assistant.doctor import mqtt as doctor
-from assistant.errors import Away, BadRequest, ConfigError
-from assistant.messages import Transcript
+from assistant.errors import AddressTaken, Away, BadRequest, ConfigError
+from assistant.messages import Request, Transcript
 from assistant.mqtt import FIRST_PAUSE, LONGEST_PAUSE, Mqtt, try_out
-from assistant.mqtt_client import MOST_WAITING, client_id
+from assistant.mqtt_client import MOST_WAITING, Message, client_id
 from assistant.mqtt_devices import Devices
+from assistant.mqtt_packets import SAME_PACKET, Packet, Packets
 from assistant.mqtt_sound import MOST_STREAMS, Chunks, Streams
 from assistant.mqtt_topics import Topics, acknowledgement, body_of, spoken
 from assistant.notifiers import Notice
@@ -98,8 +101,8 @@ def home(request, tmp_path_factory) -> Iterator[Home]:
     inside = request.param == "the embedded broker"
     version = "5" if request.param.endswith("5") else "3.1.1"
     with Embedded() if inside else Mosquitto(folder / "broker") as broker:
-        embedded = {"broker": "embedded", "broker_port": str(broker.port)} if inside else {}
-        with Daemon(folder, settings(broker, version=version, **embedded)) as daemon:
+        how = {"broker": "embedded", "broker_port": str(broker.port)} if inside else {"version": version}
+        with Daemon(folder, settings(broker, **how)) as daemon:
             daemon.wait_for("the broker is there")
             yield Home(broker, version, daemon)
 
@@ -204,11 +207,14 @@ def test_a_ring_is_published_and_acknowledged_by_whoever_hears_it(home):
 
 
 def test_the_words_of_what_a_named_device_asked_for_ring_at_that_device_alone(home):
-    with home.device("due", "due/study", "reminders") as device:
+    with home.device("due", "due/study", "reminders", "reply") as device:
         device.send("request", {"text": "remind me to hide the presents in 1 second", "device": "study"})
         assert device.heard("due/study")["task"] == "hide the presents"
         everybody = device.heard("due", private=True)
         assert everybody["task"] == ""
+        device.send("ack", "done")  # by somebody else
+        told = device.heard("reply", reply="Done.")["reminder"]
+        assert (told["state"], told["task"]) == ("done", "")
         device.send("request", {"text": "remind me to hide the cake tomorrow at 6 am", "device": "study"})
         listed = device.heard("reminders", pending=len(home.tasks()))["reminders"]
     assert not any("hide" in r["task"] for r in listed) and any(r["private"] for r in listed)
@@ -370,6 +376,19 @@ async def test_a_broker_that_is_away_is_told_once_and_tried_for_ever_with_growin
     assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == [mqtt.says]
 
 
+async def test_that_a_connection_does_not_last_is_told_with_what_may_be_the_matter():
+    with ScriptedBroker() as broker:
+        watched, says = Watched(broker.url, version="3.1.1"), []
+        async with running(watched) as mqtt:
+            for _ in range(4):
+                await watched.until_connected()
+                broker.drop()
+                await watched.ticks.tick_on()
+                says.append(mqtt.says)
+    assert says[0].endswith("has broken the connection: it is made anew.")
+    assert "again and again" in says[3] and "calls itself assistant-test as well" in says[3]
+
+
 async def test_more_messages_than_fit_are_asked_for_again_when_there_is_room():
     with ScriptedBroker() as broker:
         watched, go, seen = Watched(broker.url, version="3.1.1"), asyncio.Event(), set()
@@ -464,6 +483,19 @@ def test_the_doctor_says_what_is_wrong_with_the_broker(secret_broker, tmp_path):
         Mqtt(Settings(url=url, ca_file=str(tmp_path / "none.crt")), "x")
 
 
+def test_the_doctor_looks_at_the_embedded_broker_which_is_there_only_while_the_assistant_runs():
+    port = free_port()
+    inside = {"enabled": True, "url": f"mqtt://localhost:{port}", "broker": "embedded", "broker_port": port}
+    config = load(environ={}, mqtt=inside)
+    assert [(f.state, f.found) for f in doctor(config)] == [
+        ("ok", "the embedded broker starts with the assistant; its port is free")]
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(AddressTaken, match="broker_port"):
+        [*doctor(config)]
+    assert Mqtt(config.mqtt, "x").version == "3.1.1"
+    with pytest.raises(ConfigError, match='set version to "auto"'):
+        load(environ={}, mqtt=inside | {"version": "5"})
+
+
 def test_the_client_id_stays_and_is_another_for_another_folder(tmp_path):
     one, other = (load(environ={}, data={"dir": str(tmp_path / name)}) for name in "ab")
     assert client_id(one) == client_id(one) != client_id(other)
@@ -498,6 +530,22 @@ async def test_a_notifier_whose_broker_is_away_never_gives_up_and_goes_on_at_onc
         await ear.heard()
         await until(lambda: outcomes(store)[0][3])
         task.cancel()
+
+
+def test_a_packet_is_known_again_while_it_is_under_way_and_for_a_day_after_it_was_taken(tmp_path):
+    def packet(duplicate: bool, payload: bytes = b"RIFF") -> Packet:
+        return packets.of(Message("audio", payload, 1, False, duplicate, 7, None, None, lambda: None, lambda: False))
+
+    with Store.open(tmp_path / "reminders.db") as store:
+        packets = Packets(store)
+        first = packet(False)
+        assert packet(True).id(NOW) == first.id(NOW) == (id := first.id(NOW + SAME_PACKET))
+        for name in (id, f"{id}.2"):  # a recording of two requests
+            store.add_request(Request(name, "call mum", "mqtt", NOW))
+        del first
+        gc.collect()
+        assert packet(True).id(NOW + SAME_PACKET / 2) == id
+        assert len({id, packet(False).id(NOW), packet(True, b"other").id(NOW), packet(True).id(NOW + SAME_PACKET)}) == 4
 
 
 # Sound, and the assistant's own microphone
