@@ -44,7 +44,8 @@ def move(store: Store, r: Reminder, when: str | None, shift_minutes: float | Non
     if after is None:  # it was the last
         return store.move(r.id, when=to.when, wall=to.wall, zone=to.zone, rrule=None, due=to.due)
     store.move(r.id, when=r.when, wall=r.wall, zone=r.zone, rrule=r.rrule, due=after)
-    return store.add_reminders(r.request_id, [NewReminder(r.task, to.when, to.wall, to.zone, None, to.due, r.id)])[0]
+    one = NewReminder(r.task, to.when, to.wall, to.zone, None, to.due, r.id, r.even_at_night)
+    return store.add_reminders(r.request_id, [one])[0]
 
 
 def act(

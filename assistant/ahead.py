@@ -47,6 +47,8 @@ KEPT = timedelta(days=1)
 """What has rung there is remembered for so long."""
 REFUSALS = frozenset({400, 413})
 """Statuses that are about one message and not about the server."""
+KEEPS_SILENT = frozenset({401, 403, 404, 405})
+"""Statuses of a server that does not tell what was delivered."""
 
 log = getLogger(__name__)
 
@@ -125,8 +127,16 @@ class Ahead:
                     await self._withdraw(copy)
 
     async def _ask(self, copy: Copy) -> None:
-        """Find out whether one has rung of which it is not known that it was there."""
-        if await self._ntfy.rang(copy.sequence, copy.due):
+        """Find out whether one has rung of which it is not known that it was there. A server that does not tell us, as
+        the topic is only for writing, must hold up no other: this machine rings then."""
+        try:
+            rang = await self._ntfy.rang(copy.sequence, copy.due)
+        except NtfyError as e:
+            if e.found not in KEEPS_SILENT:
+                raise
+            log.warning("whether a reminder has rung is not to be found out: %s", e, extra={"sequence": copy.sequence})
+            rang = False
+        if rang:
             self._copies.change(copy, "handed")
         else:
             self._copies.drop(copy)

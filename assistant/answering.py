@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from assistant.audio import AudioSource
+from assistant.dialogue import PATIENCE
 from assistant.ear import Said
 from assistant.endpointing import Ending
 from assistant.errors import AssistantError, BadRequest, TranscriptionError
@@ -53,6 +54,8 @@ class Answering:
     ) -> None:  # fmt: skip
         self._pipeline, self._transcriber, self._confidence = pipeline, transcriber, confidence
         self._json, self._recordings = json, recordings
+        self._doubts: dict[str, tuple[Exchange, datetime]] = {}
+        """By channel: recordings that were asked about, and until when another one may confirm them."""
         self.exchange = Exchange(transcriber, self._ask, confidence)
         self.counts = Counts()
         self._complained = ""
@@ -135,6 +138,8 @@ class Answering:
             return await self._became(await self._pipeline.handle(request), exchange.said)
 
         exchange = Exchange(self._transcriber, ask, self._confidence)
+        if earlier := self._doubt(channel):
+            exchange.follow(earlier)
         found = await asyncio.to_thread(detector)
         async with source, aclosing(utterances(source, ending, found)) as said:
             async for utterance in said:
@@ -144,11 +149,20 @@ class Answering:
                     continue
                 self.counts.refused += not transcript.text
                 turn = await exchange.answer(transcript)
+                self._doubts.pop(channel, None)
+                if exchange.doubts:
+                    self._doubts[channel] = exchange, self._pipeline.clock.now() + PATIENCE
                 yield turn
                 if say:
                     await say(turn)
                 if not turn.question:
                     return
+
+    def _doubt(self, channel: str) -> Exchange | None:
+        """The recording before on this channel, if its words are in doubt."""
+        now = self._pipeline.clock.now()
+        self._doubts = {c: d for c, d in self._doubts.items() if d[1] > now}
+        return self._doubts[channel][0] if channel in self._doubts else None
 
 
 def _end_of(utterance: Utterance) -> datetime:

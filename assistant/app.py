@@ -6,6 +6,7 @@ accepted is lost by that.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -69,6 +70,8 @@ async def _serve(config: Config) -> None:
             asyncio.TaskGroup() as tasks,
         ):  # fmt: skip
             reload_on_signal(rewriters.reload, tasks, stop)
+            if config.wake.mode != "push":
+                tasks.create_task(hears.begin(), name="speech to text")
             mqtt = over_mqtt(config, store, lambda: {
                 "model": rewriter.name, "microphone": hearing.status().microphone, "muted": hearing.muted})
             quiet = QuietHours(config.ring.quiet_from, config.ring.quiet_until, tz)
@@ -100,7 +103,7 @@ async def _serve(config: Config) -> None:
                 pipeline, rewriters, hearing, mqtt=mqtt and mqtt.connection, calendars=calendars)
             async with (
                 listening(service, socket) as url, agent(config.wyoming, pipeline.handle, clock),
-                answering_buttons(config.notify.ntfy, pipeline),
+                answering_buttons(config.notify.ntfy, pipeline) if phone else nullcontext(),
                 for_others(config.calendar, config.data_dir, calendars),
             ):  # fmt: skip
                 facts = {"model": rewriter.name, "zone": tz.key, "database": str(config.database),

@@ -52,7 +52,8 @@ class Callbacks:
     def take(self, token: str, now: datetime) -> Callback:
         """What a token stands for, which is void from then on, as are the others of its occurrence.
 
-        Raises `NotFound`, also where the occurrence was dealt with in another way: its reminder may ring anew by then.
+        Raises `NotFound`, also where the occurrence was dealt with in another way, or a later one of its reminder has
+        rung since: nobody who acknowledges yesterday's pills means today's.
         """
         with self.db.transaction():
             row = self.db.one("SELECT * FROM callbacks WHERE sha256 = ? AND expires_at > ?",
@@ -65,6 +66,9 @@ class Callbacks:
             ahead = self.db.value("SELECT 1 FROM reminders WHERE id = ? AND due = ?", of_it)  # rung, not yet fired here
             if state not in ("ringing", "missed") and not ahead:
                 raise NotFound("This reminder was dealt with in another way: `assistant list` shows what is set.")
+            if self.db.value("SELECT 1 FROM deliveries d JOIN reminders r ON r.id = d.reminder_id WHERE r.id = ?"
+                             " AND d.due_utc > ? AND r.rrule IS NOT NULL", of_it):
+                raise NotFound("This reminder has rung again since: use the button of the last notification.")
         return Callback(row["reminder_id"], to_instant(row["due_utc"]), row["action"])
 
 

@@ -57,7 +57,7 @@ class Conversation:
     async def answer(self, turn: Turn) -> Reply:
         reply = await self._answered(turn)
         may_hear = turn.may is None or "list" in turn.may
-        return self._by_the_way(reply) if may_hear and not (turn.resumed or reply.question) else reply
+        return self._by_the_way(turn, reply) if may_hear and not (turn.resumed or reply.question) else reply
 
     async def _answered(self, turn: Turn) -> Reply:
         channel = turn.request.channel
@@ -69,17 +69,24 @@ class Conversation:
                 return await self._follow_up(turn, question)
             except ModelError:  # an answer makes no sense later, without its question
                 return self._settler.reply(turn, replies.CANNOT_THINK, None, question=question)
-        return await self._put_right(turn) or self._act(turn, await turn.mean(without_night(turn.request.text)))
+        return await self._put_right(turn) or self._act(turn, await turn.mean(turn.request.text))
 
-    def _by_the_way(self, reply: Reply) -> Reply:
+    def missed_any(self) -> bool:
+        """Whether anything was missed lately. Raises `StoreError`."""
+        return bool(self._missed.lately(self.clock.now()))
+
+    def _by_the_way(self, turn: Turn, reply: Reply) -> Reply:
         """An answer, and once what was missed. That it cannot be told now is no reason to fail."""
+        own = _own(turn)
         try:
-            if self.store.request(reply.request_id) is None or not (missed := self._missed.untold(self.clock.now())):
+            if self.store.request(reply.request_id) is None:
+                return reply
+            if not (missed := self._missed.untold(self.clock.now(), own)):
                 return reply
             text = f"{reply.text} {replies.by_the_way(self._told(missed))}"
             with self.store.transaction():
                 self.store.db.execute("UPDATE requests SET reply = ? WHERE id = ?", (text, reply.request_id))
-                self._missed.tell()
+                self._missed.tell(own)
         except StoreError as e:
             log.warning("what was missed cannot be told: %s", e)
             return reply
@@ -177,18 +184,19 @@ class Conversation:
         entries: Sequence[Entry],
         asked: Confirm | None = None,
         why: Why = "confirmed",
+        loud: bool = False,
     ) -> Reply:
         """Set what has a time and ask about the rest; `asked` is the question that this answers, and `why` how that
-        puts right what was asked about."""
+        puts right what was asked about. `loud`: it was said before that it is to ring even at night."""
         channel, heard = turn.request.channel, _heard(asked) if asked else Heard(turn.request.id, u.text, u.rewrite)
         if turn.resumed:  # there is nobody to ask when: it rings now
             entries = [e if e.due and not e.past else self._settler.due_now(e.task) for e in entries]
         ready, without = [e for e in entries if e.due and not e.past], missing(tuple(entries))
-        said, question = [], When(without) if without else None
+        loud = loud or _loud(turn, u) or bool(asked and asked.understanding.even_at_night)
+        said, question = [], When(without, even_at_night=loud) if without else None
         u = replace(u, kind="create" if ready else "needs_time", entries=tuple(entries))
         should = self._should(heard, u, why) if asked else u.rewrite
         with self.store.transaction():
-            loud = self._even_at_night(turn)
             new = [replace(new_reminder(e, self.tz), even_at_night=loud) for e in ready]
             made = self.store.add_reminders(turn.request.id, new)
             if made:
@@ -206,11 +214,6 @@ class Conversation:
             self._changed()
         return self._settler.tell(turn, " ".join(said), u, made, question)
 
-    def _even_at_night(self, turn: Turn) -> bool:
-        """Whether a request, or the one that the assistant has asked about, says that it is to ring even at night."""
-        before = self.store.latest_request(turn.request.channel)
-        return even_at_night(turn.request.text) or bool(before and before.question and even_at_night(before.text))
-
     def _should(self, heard: Heard, u: Understanding, why: Why) -> str:
         """What a request should have become: its time put right leaves the half of the day open if that was."""
         entry = u.entries[0]
@@ -222,7 +225,7 @@ class Conversation:
         if u.rewrite == LINE:
             missed = self._missed.lately(self.clock.now())
             with self.store.transaction():
-                self._missed.tell()
+                self._missed.tell(_own(turn))
                 said = replies.missed_listing(self._told(missed))
                 return self._settler.reply(turn, said, u, [m.reminder for m in missed])
         target = u.target or Target(None, "", None)
@@ -279,6 +282,8 @@ class Conversation:
             with self.store.transaction():
                 here = self._here(turn.request.said_at)
                 changed, said = act(self.store, meant, u, here, self._settler.now(), self._snooze)
+                if u.kind in ("move", "snooze") and _loud(turn, u):
+                    self.store.ring_at_night(r.id for r in changed)
                 self._settler.settle(turn, said, u)
                 if u.kind == "move" and len(meant) == 1 and (when := u.entries[0].when):
                     self.hindsight.moved(meant[0].id, when, changed[0], why)
@@ -301,10 +306,11 @@ class Conversation:
             return self._settler.reply(turn, replies.DROPPED if sets else replies.UNCHANGED, None)
 
         match question:
-            case When(entries=(first, *others)):
+            case When(entries=(first, *others), even_at_night=loud):
                 answered, u = await hear_time(text, first.task, turn.mean, turn.read)
                 if answered:
-                    return self._create(turn, _timed(u, text, first), [_timed(u, text, first).entries[0], *others])
+                    u = _timed(u, text, first)
+                    return self._create(turn, u, [u.entries[0], *others], loud=loud)
             case To(understanding=asked, meant=meant):
                 answered, u = await hear_time(
                     text, replies.tasks(meant), turn.mean, turn.read, shift=asked.kind == "move"
@@ -369,6 +375,17 @@ class Conversation:
 
     def _here(self, instant: datetime) -> Here:
         return Here(instant.astimezone(UTC), self.tz, self.policy)
+
+
+def _own(turn: Turn) -> str | None:
+    """The channel of a device that may not ask for everything, which is told by the way only of what was asked for from
+    it: what others have missed is for them, and told once. None for the rest."""
+    return turn.request.channel if turn.may is not None else None
+
+
+def _loud(turn: Turn, u: Understanding) -> bool:
+    """Whether a request, or what it answers, says that its reminder is to ring even at night."""
+    return u.even_at_night or even_at_night(turn.request.text)
 
 
 def _timed(answer: Understanding, text: str, asked: Entry) -> Understanding:

@@ -77,10 +77,16 @@ class Copies:
                             (copy.reminder_id, to_text(copy.due)))
 
     def forget(self, before: datetime) -> None:
-        """Drop those that would have rung before an instant."""
-        if self.db.value("SELECT 1 FROM copies WHERE rings_at < ? LIMIT 1", (to_text(before),)):
+        """Drop those that would have rung before an instant, but for what this machine has not rung or recorded yet,
+        as it slept for days."""
+        over = (
+            "rings_at < ? AND NOT EXISTS (SELECT 1 FROM reminders r WHERE r.id = reminder_id AND r.state = 'pending'"
+            " AND r.due <= due_utc) AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.reminder_id = copies.reminder_id"
+            " AND d.due_utc = copies.due_utc AND d.state = 'ringing')"
+        )
+        if self.db.value(f"SELECT 1 FROM copies WHERE {over} LIMIT 1", (to_text(before),)):
             with self.db.transaction():
-                self.db.execute("DELETE FROM copies WHERE rings_at < ?", (to_text(before),))
+                self.db.execute(f"DELETE FROM copies WHERE {over}", (to_text(before),))
 
     def rung(self, now: datetime) -> list[RungElsewhere]:
         """What the service has rung up to now and this machine has not recorded yet."""

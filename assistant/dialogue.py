@@ -19,6 +19,8 @@ class When:
     """Those without a time to come, at least one; the answer is for the first, the others are asked about after it."""
     again: bool = False
     """It was asked for the second time: what is no answer now ends it."""
+    even_at_night: bool = False
+    """They are to make a sound in quiet hours as well."""
 
 
 @dataclass(frozen=True, slots=True)

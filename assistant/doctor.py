@@ -250,7 +250,7 @@ def mqtt(config: Config) -> Iterator[Finding]:
             return
         check()
         open_socket(settings.broker_host, settings.broker_port, "mqtt", "broker_").close()
-        yield Finding("ok", "mqtt", f"the embedded broker starts with the assistant; its port is free")
+        yield Finding("ok", "mqtt", "the embedded broker starts with the assistant; its port is free")
 
 
 def wyoming(config: Config) -> Iterator[Finding]:

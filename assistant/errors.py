@@ -8,6 +8,7 @@
     |- Refused               not for this caller (403)
     |- NoKey                 no key, or one that is not known (401)
     |- TooManyRequests       more than this key, or this address, may (429)
+    |- TooManyReaders        too many look on at once (503)
     |- AddressTaken          it cannot listen there (exit 1)
     |- NotInstalled          a package that only some need (exit 1)
     |- NotFound              no such reminder (404 / exit 1)
@@ -165,6 +166,13 @@ class TooManyRequests(AssistantError):
     def __init__(self, retry_after: float, why: str = "This key has made too many requests") -> None:
         self.retry_after = retry_after
         super().__init__(f"{why}: try again in {retry_after:.0f} seconds.")
+
+
+class TooManyReaders(AssistantError):
+    code, status, retry_after = "too_many_readers", 503, 5.0
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} pages and programs look on already: close one of them.")
 
 
 class AddressTaken(AssistantError):

@@ -84,6 +84,7 @@ class Hearing:
         """The microphone is to be open."""
         self._session: asyncio.Task[None] | None = None
         self._answer: asyncio.Task[None] | None = None
+        self._loading: asyncio.Task[None] | None = None
         self._thinking = self._only_zeros = False
         self._watch: asyncio.TimerHandle | None = None
         self._microphone: SteadyMicrophone | None = None
@@ -224,7 +225,6 @@ class Hearing:
                 await asyncio.wait([self._answer])
         if not await self._find_detector():
             return
-        self._tasks.create_task(self._load(), name="load the engine")
         self._ear.drop()
         try:
             async with self._open_microphone(self._config.audio.microphone) as self._microphone:
@@ -243,7 +243,9 @@ class Hearing:
             self._expect_sound()
         if said := self._ear.take(block):
             await self._heard(said)
-        elif not self._ear.speaking:
+        elif self._ear.speaking:
+            self._begin_to_load()
+        else:
             self._answering.exchange.drop()
         if was_open and not self._ear.window:
             self._over(SilentMicrophone(microphone.device) if self._only_zeros else None)
@@ -270,8 +272,13 @@ class Hearing:
             except AudioError as e:
                 log.error("the wake word is not listened for: %s", e)
 
+    def _begin_to_load(self) -> None:
+        """While somebody begins to speak; until then the engine, which is big, is not needed."""
+        if not self._loading:
+            self._loading = self._tasks.create_task(self._load(), name="load the engine")
+
     async def _load(self) -> None:
-        """While somebody begins to speak. What goes wrong is told when something is to be transcribed."""
+        """What goes wrong is told when something is to be transcribed."""
         with suppress(TranscriptionError, OSError):
             await self._transcriber.load()
 
@@ -280,11 +287,13 @@ class Hearing:
     def _open(self) -> None:
         """Listen to somebody, from now on."""
         self._ear.open()
+        self._begin_to_load()
         self._expect_sound()
         self._open_or_close()
 
     def _woke(self) -> None:
         """The wake word was said."""
+        self._begin_to_load()
         self._answering.exchange.begin()
         if self._config.wake.chime and not self.voice_muted:
             self._tasks.create_task(self._chime(), name="chime")

@@ -73,7 +73,7 @@ async def answering_buttons(settings: NtfyPhone, pipeline: "Pipeline") -> AsyncI
     if not settings.callback_url:
         yield None
         return
-    with open_socket(settings.callback_host, settings.callback_port) as sock:
+    with open_socket(settings.callback_host, settings.callback_port, "notify.ntfy", "callback_") as sock:
         runner = web.AppRunner(CallbackService(pipeline).application(), access_log=None, shutdown_timeout=1)
         await runner.setup()
         try:

@@ -128,6 +128,8 @@ class Understanding:
     """Why the models that should have answered first did not."""
     ask_below: float = ASK_BELOW
     """The confidence below which the model that wrote it should ask first, by its calibration."""
+    even_at_night: bool = False
+    """It was said that it is to make a sound in quiet hours as well; `text` is without the words that said so."""
 
 
 @dataclass(frozen=True, slots=True)

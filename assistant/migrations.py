@@ -139,6 +139,10 @@ def _5_phone(db: Database) -> None:
             reminder_id INTEGER NOT NULL, due_utc TEXT NOT NULL, sequence TEXT NOT NULL, rings_at TEXT NOT NULL,
             state TEXT NOT NULL CHECK (state IN ('sending', 'handed', 'withdrawing', 'rang')),
             PRIMARY KEY (reminder_id, due_utc))""",
+        # One whose words have changed, in a calendar, is sent again in its place.
+        """CREATE TRIGGER copies_renamed AFTER UPDATE OF task ON reminders WHEN NEW.task <> OLD.task BEGIN
+            UPDATE copies SET state = 'sending' WHERE reminder_id = NEW.id AND state = 'handed';
+        END""",
         # What the buttons of a notification may do, once each: `callbacks.py`.
         """CREATE TABLE callbacks (
             sha256 TEXT PRIMARY KEY NOT NULL, reminder_id INTEGER NOT NULL, due_utc TEXT NOT NULL,

@@ -27,6 +27,12 @@ _ASKS = re.compile(
     rf"(?: (?:{_FILL}|{_AWAY}))*"
 )
 
+_ASKED_ON = (
+    "EXISTS (SELECT 1 FROM reminders a JOIN requests q ON q.id = a.request_id WHERE a.id = d.reminder_id"
+    " AND q.channel = ?)"
+)
+"""A delivery `d` is of what was asked for on a channel."""
+
 
 @dataclass(frozen=True, slots=True)
 class Miss:
@@ -60,16 +66,22 @@ class Missed:
         """All that was missed in the last days and not dealt with since, oldest first."""
         return self._found("d.due_utc > ?", to_text(now - LOOK_BACK))
 
-    def untold(self, now: datetime) -> list[Miss]:
-        """Of those, what the person was not told of; what rings again just now tells of itself."""
+    def untold(self, now: datetime, channel: str | None = None) -> list[Miss]:
+        """Of those, what the person was not told of; what rings again just now tells of itself. With a channel, only
+        what was asked for on it."""
         ringing = "EXISTS (SELECT 1 FROM deliveries n WHERE n.reminder_id = r.id AND n.state = 'ringing')"
-        return self._found(f"d.told = 0 AND d.due_utc > ? AND NOT {ringing}", to_text(now - LOOK_BACK))
+        which = f"d.told = 0 AND d.due_utc > ? AND NOT {ringing} AND (? IS NULL OR {_ASKED_ON})"
+        return self._found(which, to_text(now - LOOK_BACK), channel, channel)
 
-    def tell(self) -> None:
-        """The person was told of all of them. To be called inside the transaction of the reply."""
-        self._db.execute("UPDATE deliveries SET told = 1 WHERE state = 'missed' AND told = 0")
+    def tell(self, channel: str | None = None) -> None:
+        """The person was told of all of them, or of those of a channel. To be called inside the transaction of the
+        reply."""
+        self._db.execute(
+            f"UPDATE deliveries AS d SET told = 1 WHERE state = 'missed' AND told = 0 AND (? IS NULL OR {_ASKED_ON})",
+            (channel, channel),
+        )
 
-    def _found(self, which: str, *parameters: str) -> list[Miss]:
+    def _found(self, which: str, *parameters: str | None) -> list[Miss]:
         # A one-off that is pending again was moved; an occurrence that stands for none was rung with a later one.
         rows = self._db.rows(
             "SELECT r.*, max(d.due_utc) AS last, sum(d.occurrences) AS times FROM deliveries d"

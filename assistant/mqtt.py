@@ -30,7 +30,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from assistant.errors import AssistantError, Away
-from assistant.mqtt_client import MOST_BYTES, Client, Message, message_of, trusted
+from assistant.mqtt_client import MOST_BYTES, Client, HungUp, Message, message_of, trusted
 from assistant.mqtt_topics import Topics
 from assistant.sections import Mqtt as Settings
 
@@ -62,6 +62,10 @@ _NOT_LET_IN, _OTHER_VERSION = {4, 5, 134, 135}, {1, 132}
 
 Handler = Callable[[Message], Awaitable[None]]
 Hook = Callable[[], Awaitable[None]]
+
+
+class _OtherVersion(Exception):
+    """The broker does not know this version of the protocol, and there is another one."""
 
 
 class _Full(Exception):
@@ -177,6 +181,8 @@ class Mqtt:
                 began = self._clock()
                 try:
                     await self._session(tasks)
+                except _OtherVersion:
+                    log.debug("the broker is asked again, by MQTT %s", self.version)
                 except _Full:
                     log.debug("more messages came than fit: the broker is asked for them again")
                 except (MqttError, Away) as e:
@@ -193,6 +199,8 @@ class Mqtt:
         was_up = self._was_up
         if was_up and held >= GOOD_SECONDS:
             self._tries = 0
+        if was_up:  # it may be another broker, or the same one in a better state
+            self._take_other_version()
         self.says = str(error) if isinstance(error, Away) else self._sentence(error, was_up)
         level = logging.DEBUG if self._told else logging.WARNING
         self._told = True
@@ -213,14 +221,17 @@ class Mqtt:
         return f"The broker {self.broker} does not answer ({error}): start it, or correct [mqtt] url."
 
     async def _session(self, tasks: asyncio.TaskGroup) -> None:
-        """One connection, until it breaks. Raises `MqttError`, `Away`, `_Full`."""
+        """One connection, until it breaks. Raises `MqttError`, `Away`, `_Full`, `_OtherVersion`."""
         client, self._was_up = self._new_client(), False
         try:
             await client.__aenter__()
         except (MqttError, OSError, ValueError) as e:  # ValueError: a name that cannot be one of a host
             client.abandon()
-            if not isinstance(e, MqttConnectError) or _code(e) in _OTHER_VERSION:
-                self._versions = self._versions[1:] + self._versions[:1]
+            if isinstance(e, MqttConnectError) and _code(e) in _OTHER_VERSION and len(self._versions) > 1:
+                self._versions = self._versions[1:]
+                raise _OtherVersion from None
+            if isinstance(e, HungUp):  # as some do who do not know the version
+                self._take_other_version()
             raise e if isinstance(e, MqttError) else MqttError(str(e)) from None
         try:
             async with asyncio.TaskGroup() as session:
@@ -245,6 +256,9 @@ class Mqtt:
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     await client.__aexit__(None, None, None)
             client.abandon()
+
+    def _take_other_version(self) -> None:
+        self._versions = self._versions[1:] + self._versions[:1]
 
     async def _until_gone(self, client: Client) -> None:
         await asyncio.wait((client.gone,))
@@ -284,7 +298,8 @@ class Mqtt:
         self._client = client
         for hook in self._hooks:
             await hook()
-        self._versions = self._versions[:1]  # this broker knows it
+        if v5:
+            self._versions = self._versions[:1]
         self.connections += 1
         self.says = f"Connected to {self.broker}, by MQTT {self.version}."
         self._up.set()
@@ -346,5 +361,5 @@ async def try_out(settings: Settings) -> str:
         except (MqttError, OSError, ValueError) as e:
             client.abandon()
             said = connection._sentence(e, was_up=False)
-            connection._versions = connection._versions[1:] + connection._versions[:1]
+            connection._take_other_version()
     raise Away(said)

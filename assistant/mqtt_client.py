@@ -57,6 +57,10 @@ class Message:
     """Whether it cannot be acknowledged any more: the broker will send it again over another connection."""
 
 
+class HungUp(MqttError):
+    """The broker has closed a connection instead of answering CONNECT."""
+
+
 class Client(aiomqtt.Client):
     """One connection, acknowledged by hand."""
 
@@ -103,7 +107,7 @@ class Client(aiomqtt.Client):
 
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None) -> None:
         if not self._connected.done():  # aiomqtt would wait until its time is over
-            self._connected.set_exception(MqttError("it closes the connection"))
+            self._connected.set_exception(HungUp("it closes the connection"))
         super()._on_disconnect(client, userdata, flags, reason, properties)
 
     def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:

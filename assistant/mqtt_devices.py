@@ -43,17 +43,14 @@ Handle = Callable[[Message, Body, Address], Awaitable[None]]
 
 
 class Devices:
-    """Subscribes `mqtt` to all that devices say, and handles it. `ears` is None where nothing hears; `changed` is
-    called when it is muted."""
+    """Subscribes `mqtt` to all that devices say, and handles it. `ears` is None where nothing hears."""
 
-    def __init__(
-        self, mqtt: Mqtt, pipeline: Pipeline, settings: Settings, ears: Ears | None, changed: Callable[[], None]
-    ) -> None:
+    def __init__(self, mqtt: Mqtt, pipeline: Pipeline, settings: Settings, ears: Ears | None) -> None:
         self._mqtt, self._pipeline, self._may = mqtt, pipeline, frozenset(settings.may)
         self._requests, self._complaints = (Buckets(settings.requests_a_minute) for _ in range(2))
         self._replies, self._packets, self._until_stored = Replies(mqtt), Packets(pipeline.store), UntilStored()
         self._private, topics = not settings.publish_private, mqtt.topics
-        sound = SoundOfDevices(self._replies, pipeline, ears, changed, self._packets, self._until_stored)
+        sound = SoundOfDevices(self._replies, pipeline, ears, self._packets, self._until_stored)
         mqtt.on(topics.request, self._handler(self._request))
         mqtt.on(topics.ack, self._handler(self._acknowledge))
         mqtt.on(topics.listen, self._handler(sound.listen, may="listen"))

@@ -1,6 +1,6 @@
 """Sound over MQTT: recordings and what is spoken in chunks, and the assistant's own microphone."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Protocol
 
@@ -33,14 +33,12 @@ class Ears(Protocol):
 
 
 class SoundOfDevices:
-    """Handles messages, each method one topic's. `ears` is None where nothing hears; `changed` is called when it is
-    muted."""
+    """Handles messages, each method one topic's. `ears` is None where nothing hears."""
 
     def __init__(
-        self, replies: Replies, pipeline: Pipeline, ears: Ears | None, changed: Callable[[], None],
-        packets: Packets, until_stored: UntilStored,
-    ) -> None:  # fmt: skip
-        self._replies, self._pipeline, self._ears, self._changed = replies, pipeline, ears, changed
+        self, replies: Replies, pipeline: Pipeline, ears: Ears | None, packets: Packets, until_stored: UntilStored
+    ) -> None:
+        self._replies, self._pipeline, self._ears = replies, pipeline, ears
         self._packets, self._until_stored = packets, until_stored
         self._streams = Streams(lambda: Chunks(pipeline.clock))
         self._conversations: set[Address] = set()
@@ -89,7 +87,6 @@ class SoundOfDevices:
 
     async def mute(self, message: Message, body: Body, address: Address) -> None:
         self._able_to_hear().muted = switch(body)
-        self._changed()
 
     async def _tell(self, heard: AsyncGenerator[Turn, None], address: Address) -> None:
         async with aclosing(heard) as turns:

@@ -104,7 +104,8 @@ class Ntfy:
 
     async def _call(self, method: str, path: str, data: bytes | None = None, most: int = 4096) -> tuple[int, str]:
         """Status and answer. A connection that breaks, and a fault of the server, is tried once more, at once: what
-        bears an id of ours does no harm when it comes twice."""
+        bears an id of ours does no harm when it comes twice. Of a fault that may have left it half done it is told,
+        however the second try fails."""
         import aiohttp
 
         sent = False
@@ -119,7 +120,7 @@ class Ntfy:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         limit = aiohttp.ClientTimeout(total=self._seconds)
-        broken = ""
+        broken, fault = "", None
         try:
             async with asyncio.timeout(self._seconds):
                 for again in (True, False):
@@ -128,14 +129,18 @@ class Ntfy:
                             aiohttp.ClientSession(timeout=limit, trace_configs=[trace], headers=headers) as session,
                             session.request(method, self.url + path, data=data, allow_redirects=False) as answer,
                         ):
-                            if answer.status < 500 or not again:
-                                return answer.status, await _text(answer.content, most)
+                            found = answer.status, await _text(answer.content, most)
+                            if answer.status == 200 or not (fault or again) or (again and answer.status < 500):
+                                return found
+                            fault = fault or found
                     except (aiohttp.ClientError, OSError, ValueError) as e:
                         if isinstance(e, TimeoutError):
                             raise
                         broken = _plainly(e)
         except TimeoutError:
             broken = f"within {self._seconds:g} seconds"
+        if fault:
+            return fault
         detail = f"does not answer {broken}" if broken.startswith("within ") else f"does not answer ({broken})"
         raise NtfyError(self.url, detail, "see whether it runs and whether there is a network", undone=not sent)
 

@@ -98,7 +98,7 @@ def _schemas(most_texts: int) -> dict:
         }, context, closed=True),
         "Results": _object({"results": {"type": "array", "items": {"oneOf": [_ref("Answer"), _ref("Error")]}}}),
         "Answer": _object({
-            "text": _STRING | {"description": "The text, normalised"},
+            "text": _STRING | {"description": "The text, normalised, without words such as \"even at night\""},
             "kind": {"enum": list(get_args(Kind))},
             "rewrite": _STRING | {"description": "One line a reminder, `task | when`; or one that begins with a slash"},
             "reminders": {"type": "array", "items": _ref("Reminder")},
@@ -111,6 +111,7 @@ def _schemas(most_texts: int) -> dict:
                 "quantifier": {"enum": [*QUANTIFIERS, None]}, "words": _STRING, "range": {"type": ["string", "null"]},
             }) | {"description": "Which reminders are meant, where they are listed or changed"},
             "shift_minutes": {"type": "integer", "description": "By how much to move one; earlier if negative"},
+            "even_at_night": {"const": True, "description": "It is to make a sound in quiet hours as well"},
             "error": _STRING | {"description": "Why the rewrite is not acted on"},
             "skipped": {"type": "array", "items": _STRING, "description": "Why others did not answer first"},
         }),

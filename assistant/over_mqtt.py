@@ -49,7 +49,7 @@ class OverMqtt:
         self, tasks: asyncio.TaskGroup, delivery: Delivery, pipeline: Pipeline, ears: Ears | None
     ) -> list[asyncio.Task]:
         """The tasks that do it, to be cancelled in the end."""
-        Devices(self.connection, pipeline, self._settings, ears, self.changed)
+        Devices(self.connection, pipeline, self._settings, ears)
 
         async def ring_what_waited() -> None:
             with suppress(StoreError):  # it is tried again by itself

@@ -36,6 +36,7 @@ from assistant.errors import (
 )
 from assistant.grammar import is_when
 from assistant.messages import Reminder, Reply, Request, Rewrite, Understanding
+from assistant.missed import asks_for_missed
 from assistant.overheard import OVERHEARD, sounds_like_request
 from assistant.rewriter import Rewriter
 from assistant.settling import Turn
@@ -140,6 +141,8 @@ class Pipeline:
             return None
         turn, likely = self._turn(request, resumed=False), sounds_like_request(request.text)
         try:
+            if asks_for_missed(request.text):  # said to many: it is meant where there is an answer
+                return request if likely or (not doubted and self._conversation.missed_any()) else None
             if not doubted and await self._conversation.awaits(turn):
                 return request
             u = await turn.mean(request.text)
@@ -202,15 +205,12 @@ class Pipeline:
         made = tuple(self.store.reminders_of(stored.id))
         return Reply(stored.reply or "", stored.kind or "other", stored.id, None, made, stored.question)
 
-    async def _understand(self, text: str, now: datetime, tz: ZoneInfo) -> Understanding:
-        return self._resolve(await self.rewriter.rewrite(text), text, now, tz)
-
     def _resolve(self, rewrite: Rewrite, text: str, now: datetime, tz: ZoneInfo) -> Understanding:
         return understand(rewrite, text, now.astimezone(tz), tz, self.policy, self._ask_below)
 
     def _turn(self, request: Request, resumed: bool) -> Turn:
         async def mean(text: str) -> Understanding:
-            return await self._understand(text, request.said_at, self.tz)
+            return await self.predict(text, request.said_at)
 
         def read(text: str) -> Understanding | None:
             if not is_when(sentence := text.lower()):

@@ -73,6 +73,15 @@ class Exchange:
         self._doubted_said: tuple[Utterance, ...] = ()
         self.drop()
 
+    @property
+    def doubts(self) -> bool:
+        """Whether it was asked if something was heard right, and there was no answer yet."""
+        return bool(self._doubted)
+
+    def follow(self, earlier: "Exchange") -> None:
+        """What was doubted in an `earlier` one may be confirmed in this one."""
+        self._doubted, self._doubted_said, self._misheard = earlier._doubted, earlier._doubted_said, earlier._misheard
+
     def drop(self) -> None:
         """The rest of what is being said will not come."""
         self._begun: Transcript | None = None

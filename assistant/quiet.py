@@ -16,10 +16,10 @@ TELLS_SILENTLY = frozenset({"desktop", "ntfy"})
 KEEPS_ON = TELLS_SILENTLY | {"log"}
 """Notifiers that go on in quiet hours."""
 _NIGHT = (
-    r"(?:even|also) (?:at|in|during|through) (?:the )?(?:middle of the )?night(?: ?time)?",
+    r"even (?:at|in|during|through) (?:the )?(?:middle of the )?night(?: ?time)?",
     r"even (?:in|during) (?:the |my )?(?:quiet|sleeping) hours",
-    r"even (?:if|when|while) (?:i'm|i am) (?:asleep|sleeping|in bed)",
-    r"even (?:if|when) it's (?:late|night|the middle of the night)",
+    r"even (?:if|when|while) i(?:['’]?| a)m (?:asleep|sleeping|in bed)",
+    r"even (?:if|when) it(?:['’]?| i)s (?:late|night|the middle of the night)",
 )
 _AT_NIGHT = re.compile(rf",? *\b(?:and |but |please )?(?:{'|'.join(_NIGHT)})\b,?", re.IGNORECASE)
 

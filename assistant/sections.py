@@ -457,14 +457,18 @@ class NtfyPhone(Section):
     """an http or https address at which the phone reaches callback_host and callback_port; empty for no buttons"""
     callback_host: str = Field("127.0.0.1", min_length=1)
     """a name or address of this machine on which the buttons are answered"""
-    callback_port: int = Field(8766, ge=0, le=65535)
+    callback_port: int = Field(8767, ge=0, le=65535)
     """the TCP port on which the buttons are answered, 1 to 65535; 0 for any that is free"""
 
     @field_validator("url", "callback_url")
     @classmethod
     def _address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a port that is none
+            good = False
+        if url and (not good or parts.query or parts.fragment or parts.username is not None):
             raise ValueError("not an address")
         return url.rstrip("/")
 

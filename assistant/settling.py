@@ -4,7 +4,7 @@ Whoever is not listening any more is asked nothing: what would be asked about ri
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ from assistant.clock import Clock
 from assistant.dialogue import Confirm, Dialogue, Question, To, When, Which
 from assistant.hindsight import Heard, Hindsight
 from assistant.messages import Entry, Reminder, Reply, Request, Understanding
+from assistant.quiet import even_at_night
 from assistant.store import NewReminder, Store
 
 
@@ -83,6 +84,7 @@ class Settler:
         """Ring what was said in its own words, now."""
         with self._store.transaction():
             rings = new_reminder(self.due_now(turn.request.text), self._tz)
+            rings = replace(rings, even_at_night=even_at_night(turn.request.text))
             made = self._store.add_reminders(turn.request.id, [rings])
             self.settle(turn, said, u)
         self._changed()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -34,6 +34,13 @@ class LazyTranscriber:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._parts.aclose()
+
+    async def begin(self) -> None:
+        """Enter it and load nothing: a model that is not here is fetched from now on. What goes wrong is told when
+        something is to be transcribed."""
+        with suppress(TranscriptionError):
+            async with self._ready():
+                pass
 
     async def load(self) -> None:
         async with self._ready() as engine:

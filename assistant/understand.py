@@ -1,5 +1,6 @@
 """From a rewrite to what it means now: lines resolved to instants, tasks in the person's own spelling."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -7,6 +8,7 @@ from zoneinfo import ZoneInfo
 from assistant.errors import BadWhen
 from assistant.grammar import QUANTIFIERS
 from assistant.messages import Entry, Kind, Rewrite, Target, Understanding
+from assistant.quiet import even_at_night, without_night
 from assistant.rewriter import Rewriter
 from assistant.when import Past, Policy, Repeat, join, parse_when, split
 from assistant.words import normalise, respell, words
@@ -111,8 +113,10 @@ async def understand_text(
     ask_below: float | Literal["model"],
 ) -> Understanding:
     """What a person's text, as it came, means at `now`. Raises `BlankText`, `TextTooLong`, `ModelError`."""
-    text = normalise(text)
-    return understand(await rewriter.rewrite(text), text, now.astimezone(tz), tz, policy, ask_below)
+    said = normalise(text)
+    text = without_night(said)
+    u = understand(await rewriter.rewrite(text), text, now.astimezone(tz), tz, policy, ask_below)
+    return replace(u, even_at_night=even_at_night(said))
 
 
 def as_json(u: Understanding) -> dict:
@@ -135,6 +139,8 @@ def as_json(u: Understanding) -> dict:
         out["target"] = {"quantifier": u.target.quantifier, "words": u.target.words, "range": u.target.range}
     if u.shift_minutes is not None:
         out["shift_minutes"] = u.shift_minutes
+    if u.even_at_night:
+        out["even_at_night"] = True
     if u.error:
         out["error"] = u.error
     if u.skipped:

@@ -24,7 +24,7 @@ from pathlib import Path
 from random import Random
 from time import monotonic, sleep
 
-from tests import soak_mqtt, soak_voice
+from tests import soak_calendar, soak_mqtt, soak_voice
 from tests.chaos import storm
 from tests.nights import nights
 from tests.process import ASSISTANT, Daemon
@@ -247,6 +247,7 @@ def main() -> int:
     parser.add_argument("--mqtt", type=int, default=2000, help="requests and messages over MQTT; a fortieth of it kills")
     parser.add_argument("--voice", type=int, default=1000, help="utterances; a fiftieth of it times unplugged; 0 for none")
     parser.add_argument("--nights", type=int, default=200)
+    parser.add_argument("--edits", type=int, default=200, help="of a calendar, on both sides")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-retraining", action="store_true", help="leave the retraining out")
     options = parser.parse_args()
@@ -268,6 +269,9 @@ def main() -> int:
               f"{len(seen.faults)} faults")
     devices = soak_mqtt.all_of_it(options.mqtt, options.seed)
     devices += soak_voice.all_of_it(options.voice, options.seed)
+    edited = soak_calendar.run(options.edits, options.seed)
+    print(f"{edited.edits} edits of a calendar, {edited.outages} outages: {len(edited.faults)} faults")
+    devices += edited.faults
     with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
         tally = kills(options.kills, options.seed, Path(a))
         faults = hostile(options.hostile, options.seed, Path(b))

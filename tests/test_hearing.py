@@ -139,6 +139,7 @@ class Hears:
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.begun = asyncio.Event()
+        self.loads = 0
 
     async def __aenter__(self) -> "Hears":
         return self
@@ -147,7 +148,7 @@ class Hears:
         pass
 
     async def load(self) -> None:
-        pass
+        self.loads += 1
 
     async def transcribe(self, utterance: Utterance) -> Transcript:
         self.utterances.append(utterance)
@@ -418,7 +419,7 @@ async def test_without_a_detector_nothing_is_heard_and_the_daemon_goes_on(home):
 
 
 async def test_why_there_is_no_microphone_is_told(home, monkeypatch):
-    monkeypatch.setattr(hearing_module, "DEAF_SECONDS", 0.01)
+    monkeypatch.setattr(hearing_module, "DEAF_SECONDS", 1.0)  # the microphone is open by then
     house = home("push")
     house.room.fault = NoPortAudio()
     async with running(house), house.listening() as turns:
@@ -446,12 +447,24 @@ async def test_who_has_it_listen_while_it_still_answers_is_heard_afterwards(home
 
 # The wake word
 
-async def test_before_the_wake_word_nothing_is_transcribed(home):
+async def test_before_the_wake_word_nothing_is_transcribed_and_no_engine_loaded(home):
     async with running(home("word")) as house:
         house.room.say(3, -2, 3, -2)
         await house.heard_all()
         assert house.hearing.status().state == "waiting" and house.word.blocks > 9 * A_SECOND
-        assert house.hears.utterances == []
+        assert (house.hears.utterances, house.hears.loads) == ([], 0)
+        house.room.word()
+        await house.until(lambda: house.hears.loads == 1)
+
+
+async def test_in_always_the_engine_is_loaded_when_somebody_speaks(home):
+    async with running(home("always")) as house:
+        house.room.say(-3)
+        await house.heard_all()
+        assert house.hears.loads == 0
+        house.hears.texts = ["lovely weather"]
+        house.room.say(1, -2)
+        await house.until(lambda: house.hears.loads == 1)
 
 
 async def test_what_is_said_in_one_breath_with_the_wake_word_is_heard_without_it(home):
@@ -844,6 +857,24 @@ async def test_a_recording_is_answered_once_however_often_it_is_sent(home):
     assert {house.store.request(id).channel for id in ("abc", "abc.2")} == {"mqtt:kitchen"}
 
 
+@pytest.mark.parametrize(("channel", "later", "set_"), [("phone", 1, ["call dad"]), ("tablet", 1, []), ("phone", 3, [])])
+async def test_what_a_recording_may_have_said_is_confirmed_by_the_next_one_of_its_channel_for_two_minutes(
+    home, channel, later, set_
+):
+    house = home("push")
+    house.rewriter.answers[(text := "remind me to call dad")] = "call dad | 18:00"
+    house.hears.texts = [(text, 0.3), "yes"]
+    for name, minutes in (("phone", 0), (channel, later)):
+        house.room.clock.pass_by(minutes=minutes)
+        recorded = Recorded()
+        recorded.say(1, -2)
+        async with aclosing(house.hearing.hear(recorded, name)) as hears:
+            (turn,) = [turn async for turn in hears]
+        if not minutes:
+            assert turn.reply == f'Did you say "{text}"?'
+    assert house.tasks() == set_
+
+
 @pytest.mark.parametrize("keep", [True, False])
 async def test_sound_is_kept_only_where_that_is_wanted_and_only_of_requests(home, tmp_path, keep):
     async with running(home("always", audio={"keep": keep})) as house:
@@ -910,6 +941,7 @@ async def test_a_lazy_transcriber_enters_its_engine_when_somebody_is_heard_and_l
         pass
     assert did == []
     async with LazyTranscriber(Engine()) as lazy:
+        await lazy.begin()
         await asyncio.gather(lazy.load(), lazy.load())
         assert did == ["entered"] and lazy.name == "fake"
     assert did == ["entered", "left"]

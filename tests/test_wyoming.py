@@ -5,6 +5,7 @@ import json
 import logging
 import random
 import re
+import socket
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -19,13 +20,15 @@ from wyoming.info import Describe, Info
 from wyoming.ping import Ping, Pong
 
 from assistant import mdns
-from assistant.errors import NobodyAnswers
+from assistant.config import load
+from assistant.doctor import wyoming as doctor
+from assistant.errors import AddressTaken, NobodyAnswers
 from assistant.listen import open_socket
 from assistant.pipeline import Pipeline
 from assistant.sections import Wyoming
 from assistant.store import Store
 from assistant.when import Policy
-from assistant.wyoming_events import MAX_EVENT
+from assistant.wyoming_events import MAX_EVENT, is_served
 from assistant.wyoming_server import WyomingServer, agent
 from tests.fakes import ScriptedRewriter, StandingClock
 from tests.process import Daemon
@@ -382,6 +385,23 @@ async def test_that_it_cannot_be_told_is_said_once_with_what_to_do(caplog):
     mdns.log.removeHandler(told)
     (said,) = [r.getMessage() for r in caplog.records if r.name == "assistant.mdns"]
     assert re.search(r"not found by itself \(.+\): type this machine's address and port 10400", said)
+
+
+async def test_the_doctor_knows_whether_it_is_the_agent_that_answers(home):
+    assert await is_served("127.0.0.1", home.port)
+    with open_socket("127.0.0.1", 0) as silent:
+        assert not await is_served("127.0.0.1", silent.getsockname()[1], seconds=0.05)
+
+
+def test_the_doctor_says_whether_its_port_can_be_had():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        config = load(environ={}, wyoming={"enabled": True, "port": other.getsockname()[1]})
+        with pytest.raises(AddressTaken, match="port"):
+            [*doctor(config)]
+    (finding,) = doctor(config)
+    assert finding.state == "ok" and finding.found.endswith("is free")
+    assert [*doctor(load(environ={}))] == []
 
 
 def test_all_addresses_are_those_that_others_can_reach():
