@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from assistant.broker import embedded
 from assistant.calendars import Calendars
+from assistant.changes import Changes
 from assistant.chime import Chime
 from assistant.clock import SystemClock
 from assistant.config import Config
@@ -21,9 +22,10 @@ from assistant.echo import Echo
 from assistant.errors import StoreError
 from assistant.guard import is_loopback
 from assistant.hearing import Hearing
-from assistant.http import Service, listening, reply_json
+from assistant.http import Service, listening, reminder_json, reply_json
 from assistant.http_calendar import for_others
 from assistant.http_callback import answering_buttons
+from assistant.http_page import Page
 from assistant.insistence import Insistence
 from assistant.kept import answer_kept
 from assistant.lifecycle import reload_on_signal, run, stop_on_signals
@@ -79,7 +81,8 @@ async def _serve(config: Config) -> None:
             ways = able(notifiers(config, voice, lambda: hearing.rang(), phone and phone.notifier))
             ways += [mqtt.notifier] if mqtt else []
             delivery = Delivery(store, ways, clock, delivery_policy(config), quiet=quiet)
-            told = [part.changed for part in (mqtt, phone) if part]
+            changes = Changes()
+            told = [part.changed for part in (mqtt, phone, changes) if part]
             scheduler = Scheduler(store, clock, ring=bells(delivery.ring, *told))
             calendars = Calendars(
                 store, config.calendar, config.when.policy, tz, clock, scheduler.changed, delivery.ring)
@@ -89,6 +92,10 @@ async def _serve(config: Config) -> None:
                 **({"may": mqtt.may} if mqtt else {}))
             hearing = Hearing(
                 config, pipeline, voice, echo, hears, reply_json, Chime().play, changed=bells(*told))
+            page = Page(
+                pipeline, changes, reminder_json, timedelta(seconds=config.ring.late_after_seconds),
+                rewriters=rewriters, hearing=hearing, mqtt=mqtt and mqtt.connection, calendars=calendars,
+                phone=config.notify.ntfy if phone else None)
             running = [
                 tasks.create_task(delivery.run(), name="delivery"),
                 tasks.create_task(scheduler.run(), name="scheduler"),
@@ -96,11 +103,12 @@ async def _serve(config: Config) -> None:
                 tasks.create_task(rewriters.watch(), name="model pointer"),
                 tasks.create_task(hearing.run(), name="hearing"),
                 tasks.create_task(calendars.run(), name="calendars"),
+                tasks.create_task(changes.watch(page.look), name="changes"),
                 *(mqtt.begin(tasks, delivery, pipeline, hearing) if mqtt else ()),
                 *(phone.begin(tasks, delivery) if phone else ()),
             ]
             service = Service(
-                pipeline, rewriters, hearing, mqtt=mqtt and mqtt.connection, calendars=calendars)
+                pipeline, rewriters, hearing, mqtt=mqtt and mqtt.connection, calendars=calendars, page=page)
             async with (
                 listening(service, socket) as url, agent(config.wyoming, pipeline.handle, clock),
                 answering_buttons(config.notify.ntfy, pipeline) if phone else nullcontext(),

@@ -113,7 +113,7 @@ class CalendarChanges:
         over = r.state in ("done", "cancelled")
         reopened = old.status != "open" or _time(old) != _time(item)  # an event that is over is open, too
         if item.status == "open" and over and reopened and (due := self._first(item, old.kind, now)):
-            r = self._make(item, due, now, r.request_id)
+            r = self._make(item, due, now, r)
             log.info("opened again in the calendar", extra={"reminder": r.id})
         elif item.status == "open" and not over:
             if _task(item) != r.task:
@@ -139,10 +139,12 @@ class CalendarChanges:
             self._entries.settle(id, OTHERS)
         self._entries.changed()
 
-    def _make(self, item: Item, due: datetime, now: datetime, request_id: str | None = None) -> Reminder:
+    def _make(self, item: Item, due: datetime, now: datetime, before: Reminder | None = None) -> Reminder:
         wall = item.start.replace(tzinfo=None, fold=0)
-        new = NewReminder(_task(item), f"{wall:%Y-%m-%d %H:%M}", wall, item.zone, item.rrule, due)
-        made = self._store.add_reminders(request_id, [new])[0]
+        loud = bool(before and before.even_at_night)
+        new = NewReminder(
+            _task(item), f"{wall:%Y-%m-%d %H:%M}", wall, item.zone, item.rrule, due, even_at_night=loud)
+        made = self._store.add_reminders(before and before.request_id, [new])[0]
         self._make_apart(made, None, item, now)
         return made
 
@@ -151,7 +153,7 @@ class CalendarChanges:
         new = [one for one in item.apart if (one.summary, one.start) not in before and one.start > now]
         walls = [(one, one.start.replace(tzinfo=None, fold=0)) for one in new]
         made = self._store.add_reminders(r.request_id, [
-            NewReminder(_task(one), f"{wall:%Y-%m-%d %H:%M}", wall, one.zone, None, one.start, r.id)
+            NewReminder(_task(one), f"{wall:%Y-%m-%d %H:%M}", wall, one.zone, None, one.start, r.id, r.even_at_night)
             for one, wall in walls])
         for child in made:
             self._entries.db.execute("UPDATE calendar_entries SET kind = ? WHERE reminder_id = ?",

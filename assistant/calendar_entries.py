@@ -10,7 +10,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
@@ -131,6 +131,17 @@ class CalendarEntries:
             self.db.execute("UPDATE reminders SET due = ?, state = ? WHERE id = ?",
                             (due and to_text(due), "pending" if due else "done", r.id))
             self.changed()
+
+    def ring_again(self, reminder_id: int, at: datetime, now: datetime) -> None:
+        """An occurrence that was left out, as it had been moved away, is no longer: for calendars that is a change."""
+        row = self.db.one("SELECT content, sequence FROM calendar_entries WHERE reminder_id = ?", (reminder_id,))
+        item = _content(row["content"]) if row else None
+        if item is None or at not in item.skipped:
+            return
+        item = replace(item, skipped=tuple(one for one in item.skipped if one != at))
+        self.db.execute(
+            "UPDATE calendar_entries SET content = ?, sequence = ?, changed_at = ?, dirty = 1 WHERE reminder_id = ?",
+            (_said(item), row["sequence"] + 1, to_text(now.replace(microsecond=0)), reminder_id))
 
     # Looking up
 

@@ -226,6 +226,21 @@ def move(
 
 
 @app.command()
+def undo(
+    change: Annotated[str | None, typer.Argument(metavar="CHANGE", help="Of an answer in JSON: its \"undo\".")] = None,
+    config: ConfigFile = None, host: Host = None, port: Port = None, as_json: Json = False,
+) -> None:
+    """Undo what was changed last: set, done, cancelled, snoozed or moved within the last ten minutes.
+
+    \b
+    Example: assistant undo
+    """
+    body = {} if change is None else {"change": change}
+    answer = _daemon(config, host, port).call("POST", "/undo", body)
+    _show(answer, answer["reply"], as_json)
+
+
+@app.command()
 def parse(
     text: Annotated[list[str] | None, typer.Argument(help="A request; else one a line on standard input.")] = None,
     now: Annotated[str | None, typer.Option(metavar="ISO", help="Understand as if it were then.")] = None,

@@ -18,7 +18,7 @@ from assistant.clock import Clock
 from assistant.corrections import Corrections, Why, merged, other_days, retimed
 from assistant.dates import Here
 from assistant.dialogue import Confirm, Dialogue, Question, To, When, Which, missing
-from assistant.errors import BadRequest, BadWhen, ModelError, NotFound, PastTime, Refused, StoreError
+from assistant.errors import BadRequest, BadWhen, CannotUndo, ModelError, NotFound, PastTime, Refused, StoreError
 from assistant.hindsight import JUST_NOW, Heard, Hindsight
 from assistant.meant import corrected_time, counted
 from assistant.messages import Entry, Reminder, Reply, Target, Understanding
@@ -27,6 +27,7 @@ from assistant.quiet import even_at_night, without_night
 from assistant.settling import Settler, Turn, new_reminder
 from assistant.store import Store
 from assistant.targets import Match, content, find, is_bare
+from assistant.undo import UndoLog, Undone, asks_to_undo
 from assistant.when import Policy, join
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,9 @@ class Conversation:
         changed: Callable[[], None],
         listening: frozenset[str],
         snooze: timedelta,
+        undo_log: UndoLog,
     ) -> None:
+        self._undo_log = undo_log
         self.store, self.policy, self.tz, self.clock = store, policy, tz, clock
         self._changed, self._listening, self._snooze = changed, listening, snooze
         self._dialogue, self._missed = Dialogue(), Missed(store)
@@ -63,6 +66,8 @@ class Conversation:
         channel = turn.request.channel
         if not turn.resumed and asks_for_missed(turn.request.text):  # an open question stays open
             return self._act(turn, as_understood(turn.request.text))
+        if not turn.resumed and asks_to_undo(turn.request.text):
+            return self._undo(turn)
         question = None if turn.resumed else self._dialogue.take(channel, self.clock.now())
         if question:
             try:
@@ -74,6 +79,27 @@ class Conversation:
     def missed_any(self) -> bool:
         """Whether anything was missed lately. Raises `StoreError`."""
         return bool(self._missed.lately(self.clock.now()))
+
+    def _undo(self, turn: Turn) -> Reply:
+        """Undo what was changed last; on a channel that may not ask for everything, what was changed last there."""
+        request = turn.request
+        self._dialogue.take(request.channel, self.clock.now())
+        try:
+            with self.store.transaction():
+                change = self._undo_log.latest(None if turn.may is None else request.channel)
+                undone = self._undo_log.undo(change, request.id)
+                said = replies.undone(undone.back, undone.gone, self._settler.now())
+                self.store.settle_request(request.id, reply=said, at=self.clock.now(), kind="undo")
+        except CannotUndo as e:
+            return self._settler.reply(turn, str(e), None)
+        self.undone(undone)
+        self.hindsight.answered(request.channel, "undo", (), False)
+        return Reply(said, "undo", request.id, None, undone.back or undone.gone)
+
+    def undone(self, undone: Undone) -> None:
+        """To be called after the commit of an undo."""
+        self.hindsight.cancelled(r.id for r in undone.gone if r.state == "cancelled")
+        self._changed()
 
     def _by_the_way(self, turn: Turn, reply: Reply) -> Reply:
         """An answer, and once what was missed. That it cannot be told now is no reason to fail."""
@@ -102,6 +128,8 @@ class Conversation:
         """Whether a text answers the open question, or puts right what was just set. It does neither yet, so that
         nobody else's small talk uses the question up. Raises `ModelError`."""
         text, now = turn.request.text, self.clock.now()
+        if asks_to_undo(text):
+            return self._undo_log.latest() is not None
         question = self._dialogue.pending(turn.request.channel, now)
         if question is None:
             id = self.hindsight.just_made(turn.request.channel)
@@ -196,7 +224,7 @@ class Conversation:
         said, question = [], When(without, even_at_night=loud) if without else None
         u = replace(u, kind="create" if ready else "needs_time", entries=tuple(entries))
         should = self._should(heard, u, why) if asked else u.rewrite
-        with self.store.transaction():
+        with self._undo_log.recording(channel, turn.request.id):
             new = [replace(new_reminder(e, self.tz), even_at_night=loud) for e in ready]
             made = self.store.add_reminders(turn.request.id, new)
             if made:
@@ -279,7 +307,7 @@ class Conversation:
         if needs_time(u):
             return self._settler.ask(turn, u, To(u, meant))
         try:
-            with self.store.transaction():
+            with self._undo_log.recording(turn.request.channel, turn.request.id):
                 here = self._here(turn.request.said_at)
                 changed, said = act(self.store, meant, u, here, self._settler.now(), self._snooze)
                 if u.kind in ("move", "snooze") and _loud(turn, u):

@@ -12,6 +12,7 @@
     |- AddressTaken          it cannot listen there (exit 1)
     |- NotInstalled          a package that only some need (exit 1)
     |- NotFound              no such reminder (404 / exit 1)
+    |- CannotUndo            it has rung or changed since, or is too long ago (409 / exit 1)
     |- BadWhen               not a sentence of the When language (422 / exit 2)
     |- ConfigError           config.toml, environment or .env (exit 2)
     |- ModelError            no model understands it now: missing, broken, busy or away (503 / exit 3)
@@ -185,6 +186,10 @@ class NotInstalled(AssistantError):
 
 class NotFound(AssistantError):
     code, status, exit_status = "not_found", 404, 1
+
+
+class CannotUndo(AssistantError):
+    code, status, exit_status = "cannot_undo", 409, 1
 
 
 class BadWhen(AssistantError):

@@ -5,14 +5,15 @@
     GET    /reminders ?state= ?limit=                 GET /reminders/{id}
     POST   /reminders/{id}/done | /snooze {"minutes" | "when"}? | /move {"when"}
     DELETE /reminders/{id}
+    POST   /undo {"change"?}                          undo what was changed last, or the change of that id
     POST   /predict, /convert {"text" | "texts", "now"?, "tz"?} understood, nothing stored (`predict.py`)
     POST   /model/reload                              the model that the pointer names, from now on
     GET    /health, /metrics                          how it is, for people and for Prometheus
 
-A request that arrives twice with one `id` (or `X-Request-Id`) is taken once and answered twice. An error is
-`{"error": {"code", "message"}}`. What is let in, and from where, is in `guard.py`; corrections are in
-`http_corrections.py`, hearing and its voice in `http_hearing.py`, the
-calendar in `http_calendar.py`.
+A request that arrives twice with one `id` (or `X-Request-Id`) is taken once and answered twice. An answer that changed
+something has the id of that change as "undo" (`undo.py`). An error is `{"error": {"code", "message"}}`. What is let in,
+and from where, is in `guard.py`; corrections are in `http_corrections.py`, hearing and its voice in `http_hearing.py`,
+the calendar in `http_calendar.py`, the page and what it lives on in `http_page.py`.
 """
 
 import re
@@ -45,6 +46,7 @@ from assistant.when import localise
 if TYPE_CHECKING:
     from assistant.calendars import Calendars
     from assistant.hearing import Hearing
+    from assistant.http_page import Page
     from assistant.mqtt import Mqtt
 
 ANSWER_SECONDS = 1
@@ -60,15 +62,16 @@ MOST_REMINDERS = 1000
 
 class Service:
     """The routes, over the pipeline; `rewriters` are its models, of which it then tells, `hearing` its ears,
-    `mqtt` its connection to a broker, `calendars` what stands in them."""
+    `mqtt` its connection to a broker, `calendars` what stands in them, `page` what people look at."""
 
     def __init__(
         self, pipeline: Pipeline, rewriters: Rewriters | None = None, hearing: "Hearing | None" = None,
-        mqtt: "Mqtt | None" = None, calendars: "Calendars | None" = None,
+        mqtt: "Mqtt | None" = None, calendars: "Calendars | None" = None, page: "Page | None" = None,
     ) -> None:  # fmt: skip
         self._pipeline, self._rewriters, self._mqtt = pipeline, rewriters, mqtt
         self._hearing = HearingService(hearing) if hearing else None
         self._calendar = CalendarService(calendars) if calendars else None
+        self._page = page
         self._began, self._metrics = monotonic(), Metrics()
         if rewriters:
             self._metrics.watch_sources(rewriters, lambda: len(pipeline.kept()))
@@ -89,6 +92,7 @@ class Service:
             web.post(one + "/done", self.done),
             web.post(one + "/snooze", self.snooze),
             web.post(one + "/move", self.move),
+            web.post("/undo", self.undo),
             web.get("/health", self.health),
             web.get("/metrics", self._metrics.answer),
         ])
@@ -102,6 +106,9 @@ class Service:
             app.on_shutdown.append(self._hearing.end)
         if self._calendar:
             app.add_routes(self._calendar.routes())
+        if self._page:
+            app.add_routes(self._page.routes())
+            app.on_shutdown.append(self._page.end)
         return app
 
     async def say(self, request: web.Request) -> web.Response:
@@ -145,6 +152,14 @@ class Service:
         body = await read_body(request, required={"when": str}, optional={})
         return self._changed("OK", self._pipeline.move(_id(request), _when(body)))
 
+    async def undo(self, request: web.Request) -> web.Response:
+        body = await read_body(request, required={}, optional={"change": str})
+        undone = self._pipeline.undo(body.get("change"))
+        now = self._pipeline.clock.now().astimezone(self._pipeline.tz)
+        return web.json_response({
+            "reply": replies.undone(undone.back, undone.gone, now),
+            "reminders": [reminder_json(r) for r in (*undone.back, *undone.gone)], "undo": undone.change})
+
     async def reload(self, request: web.Request) -> web.Response:
         await read_body(request, required={}, optional={})
         return web.json_response(asdict(await self._rewriters.reload()))
@@ -166,7 +181,9 @@ class Service:
     def _changed(self, what: str, reminder: Reminder) -> web.Response:
         now = self._pipeline.clock.now().astimezone(self._pipeline.tz)
         told = replies.reminder(reminder, now) if reminder.due else replies.task(reminder.task)
-        return web.json_response({"reply": f"{what}: {told}.", "reminder": reminder_json(reminder)})
+        change = self._pipeline.undo_log.last
+        return web.json_response({"reply": f"{what}: {told}.", "reminder": reminder_json(reminder)}
+                                 | ({"undo": change} if change else {}))
 
 
 def _id(request: web.Request) -> int:
@@ -209,4 +226,4 @@ def reply_json(reply: Reply) -> dict:
         "question": reply.question,
         "reminders": [reminder_json(r) for r in reply.reminders],
         "understanding": reply.understanding and as_json(reply.understanding),
-    } | ({"skipped": list(reply.skipped)} if reply.skipped else {})
+    } | ({"skipped": list(reply.skipped)} if reply.skipped else {}) | ({"undo": reply.undo} if reply.undo else {})

@@ -130,7 +130,7 @@ async def for_others(settings: Settings, data_dir: Path, calendars: Calendars) -
         yield
         return
     known = secret(data_dir)
-    with open_socket(settings.host, settings.port) as sock:
+    with open_socket(settings.host, settings.port, "calendar") as sock:
         async with serving_others(calendars, sock, known) as address:
             calendars.address = address
             yield

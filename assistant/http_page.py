@@ -2,7 +2,7 @@
 
     GET    /                                          the page: one HTML answer that already holds the first overview
     GET    /page/recorder.js                          its recorder, fetched when a person speaks into it
-    GET    /overview ?limit=                          all there is to see (`overview.py`), with that many reminders ahead
+    GET    /overview ?limit=                          all there is to see (`overview.py`), with so many reminders ahead
     GET    /events                                    server-sent events: that it has changed
     POST   /reminders/{id}/preview {"text"}           where a new time would move a reminder; nothing is stored
 
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from assistant import __version__, states
-from assistant.changes import Changes
+from assistant.changes import Changes, Reader
 from assistant.errors import AssistantError, BadRequest
 from assistant.guard import read_body
 from assistant.overview import Json, overview, repeats
@@ -92,7 +92,7 @@ class Page:
 
     def look(self) -> object:
         """What differs when there may be something new to see; for `Changes.watch`."""
-        return self._pipeline.store.db.sql.conn.total_changes, tuple(self._parts())
+        return self._pipeline.store.db.sql.conn.total_changes, tuple(self._parts(0))
 
     async def page(self, _: web.Request) -> web.Response:
         try:
@@ -117,22 +117,22 @@ class Page:
 
     def _overview(self, limit: int) -> dict:
         store, now = self._pipeline.store, self._pipeline.clock.now()
-        heard = self._hearing and self._hearing.status()
-        found = [*self._parts(), states.phone(self._phone, store.db)]
+        heard, kept = self._hearing and self._hearing.status(), len(self._pipeline.kept())
+        found = [*self._parts(kept), states.phone(self._phone, store.db)]
         return {
             "version": __version__, "change": self._changes.newest,
             **overview(store, now, self._pipeline.tz, self._late_after, limit, self._json),
-            "kept": len(self._pipeline.kept()), "states": [asdict(state) for state in found],
+            "kept": kept, "states": [asdict(state) for state in found],
             "muted": heard and heard.muted, "voice_muted": heard and heard.voice_muted,
         }  # fmt: skip
 
-    def _parts(self) -> list[states.State]:
+    def _parts(self, kept: int) -> list[states.State]:
         found = []
         if self._hearing:
             now = self._hearing.status()
             found += [states.microphone(now), states.voice(now)]
         if self._rewriters:
-            found.append(states.model(self._rewriters, len(self._pipeline.kept())))
+            found.append(states.model(self._rewriters, kept))
         return [*found, states.mqtt(self._mqtt), states.calendar(self._calendars)]
 
     async def preview(self, request: web.Request) -> web.Response:
@@ -159,7 +159,7 @@ class Page:
                 self._reading.discard(task)
         return answer
 
-    async def _tell(self, answer: web.StreamResponse, reader, known: str) -> None:
+    async def _tell(self, answer: web.StreamResponse, reader: Reader, known: str) -> None:
         """Until the reader is gone. Raises `ConnectionError`, `TimeoutError`."""
         await _send(answer, f"retry: {RETRY_MS}\n\n")
         if known != self._changes.newest:

@@ -184,8 +184,8 @@ class Reply:
     """The answer to a request: a short sentence that can be spoken, and what was made of it."""
 
     text: str
-    kind: Kind | Literal["kept"]
-    """`kept`: no model answers; it will be understood when one does."""
+    kind: Kind | Literal["kept", "undo"]
+    """`kept`: no model answers; it will be understood when one does. `undo`: what was changed last came back."""
     request_id: str
     understanding: Understanding | None = None
     reminders: tuple[Reminder, ...] = field(default=())
@@ -196,3 +196,5 @@ class Reply:
     """Of what is kept: why no model answers, a sentence each."""
     missed: tuple[Reminder, ...] = ()
     """Those that `text` tells of by the way, as they were missed."""
+    undo: str | None = None
+    """The id of the change that was made, by which it can be undone for a while (`undo.py`); None where none was."""

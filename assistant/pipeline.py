@@ -42,6 +42,7 @@ from assistant.rewriter import Rewriter
 from assistant.settling import Turn
 from assistant.store import Store, StoredRequest
 from assistant.understand import understand, understand_text
+from assistant.undo import UndoLog, Undone
 from assistant.when import Policy, join
 from assistant.words import normalise
 
@@ -74,7 +75,9 @@ class Pipeline:
     ) -> None:
         self.rewriter, self.store, self.policy, self.tz, self.clock = rewriter, store, policy, tz, clock
         self._ask_below, self._changed, self._snooze = ask_below, changed, timedelta(minutes=snooze_minutes)
-        self._conversation = Conversation(store, policy, tz, clock, changed, listening_channels, self._snooze)
+        self.undo_log = UndoLog(store, clock)
+        self._conversation = Conversation(
+            store, policy, tz, clock, changed, listening_channels, self._snooze, self.undo_log)
         self._may = may
         self._locks: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, int] = {}
@@ -112,13 +115,16 @@ class Pipeline:
                 if stored is None:  # heard twice at once, and not kept
                     return Reply(replies.OTHER, "other", request.id)
                 if stored.settled_at is not None:
-                    return self._known(stored)
+                    return self._with_undo(self._known(stored))
                 await self._catch_up(request)
-                return await self._answer(request, resumed=not new)
+                return self._with_undo(await self._answer(request, resumed=not new))
         except asyncio.CancelledError:  # whoever asked went away, and was not told anything
             self._apart.discard(request.id)
             self.keeps.set()
             raise
+
+    def _with_undo(self, reply: Reply) -> Reply:
+        return replace(reply, undo=self.undo_log.of_request(reply.request_id))
 
     async def overhear(self, request: Request) -> Reply | None:
         """Handle what was overheard if it is meant for the assistant, and else keep nothing of it: None.
@@ -262,7 +268,7 @@ class Pipeline:
 
     def done(self, id: int) -> Reminder:
         """Acknowledge a reminder. Raises `NotFound`, as do the three below, for one that is over in another way."""
-        with self.store.transaction():
+        with self.undo_log.recording():
             done = self.store.done([id], self.clock.now())[0]
             if done.state == "cancelled":
                 raise NotFound(f"Reminder {id} is cancelled: there is nothing to be done with.")
@@ -270,7 +276,7 @@ class Pipeline:
         return done
 
     def cancel(self, id: int) -> Reminder:
-        with self.store.transaction():
+        with self.undo_log.recording():
             cancelled = self.store.cancel([id])[0]
             if cancelled.state != "cancelled":
                 raise NotFound(f"Reminder {id} is over ({cancelled.state}): there is nothing to cancel.")
@@ -286,17 +292,24 @@ class Pipeline:
         now = self.clock.now()
         span = timedelta(minutes=minutes) if minutes else self._snooze
         until = once_at(when, self._here()) if when else snooze_from(self.store, id, now) + span
-        snoozed = self.store.snooze(id, until, now)
+        with self.undo_log.recording():
+            snoozed = self.store.snooze(id, until, now)
         self._changed()
         return snoozed
 
     def move(self, id: int, when: str) -> Reminder:
         """Move to a When sentence as `moves.py` says; what will ring then. Raises `BadWhen`, `PastTime`."""
-        with self.store.transaction():
+        with self.undo_log.recording():
             moved = move(self.store, self.store.reminder(id), when, None, self._here())
             self._conversation.hindsight.moved(id, when, moved, "edit")
         self._changed()
         return moved
+
+    def undo(self, change: str | None = None) -> Undone:
+        """Undo the change of that id, or what was changed last. Raises `CannotUndo`."""
+        undone = self.undo_log.undo(self.undo_log.latest() if change is None else change)
+        self._conversation.undone(undone)
+        return undone
 
     def _here(self) -> Here:
         return Here(self.clock.now().astimezone(UTC), self.tz, self.policy)

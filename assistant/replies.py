@@ -222,6 +222,14 @@ def missed_listing(told: Sequence[str]) -> str:
     return f"You have missed {count(len(told))}: {'; '.join(told[:SPOKEN])}{more}."
 
 
+def undone(back: Sequence[Reminder], gone: Sequence[Reminder], now: datetime) -> str:
+    """`OK, undone: call mum, tomorrow at 17:00.`, `OK, undone: call mum is no longer set.`"""
+    if not back:
+        return f"OK, undone: {tasks(gone)} {'is' if len(gone) == 1 else 'are'} no longer set."
+    told = "; ".join(reminder(r, now) for r in back) if len(back) <= SPOKEN else count(len(back))
+    return f"OK, undone: {told}."
+
+
 def which(found: Sequence[Reminder], now: datetime) -> str:
     told = [f"{n}, {reminder(r, now)}" for n, r in enumerate(found[:SPOKEN], 1)]
     more = f" (and {len(found) - SPOKEN} more)" if len(found) > SPOKEN else ""

@@ -10,7 +10,7 @@ Faults, one a request in the order of `faults`, and then none:
     away        the connection is closed before anything is done
     lost        it is done, and the connection reset before the answer
     500         nothing is done;  500_late: what was scheduled is dropped, and the message that replaces it is lost
-    400, 429    refused, and nothing is done
+    400, 403, 429    refused, and nothing is done
     hung        it is done, and never answered
     dies        nothing is done, and `died` is set: whoever asked is to be killed now;  dies_late: it is done
 """
@@ -144,6 +144,8 @@ class NtfyServer:
                 await self._over.wait()
             case "400":
                 return _error(400, "invalid request: actions invalid")
+            case "403":
+                return _error(403, "forbidden")
             case "429":
                 return _error(429, "limit reached: too many requests, please be nice", {"Retry-After": "5"})
             case "500":

@@ -43,8 +43,8 @@ class Tally:
     faults: list[str] = field(default_factory=list)
 
 
-def _talk(daemon: Daemon, random: Random, tally: Tally, stop: threading.Event) -> None:
-    """Requests without a pause until the daemon is gone."""
+def _talk(daemon: Daemon, random: Random, tally: Tally, stop: threading.Event, answered: threading.Semaphore) -> None:
+    """Requests without a pause until the daemon is gone; `answered` counts the answers."""
     while not stop.is_set():
         n = random.randrange(10**6)
         text = random.choice(
@@ -59,6 +59,7 @@ def _talk(daemon: Daemon, random: Random, tally: Tally, stop: threading.Event) -
             status, answer = daemon.call("POST", "/requests", {"text": text})
         except (OSError, ValueError):
             return
+        answered.release()
         if status == 200:
             for r in answer["reminders"]:
                 tally.accepted[r["id"]] = r["due"]
@@ -67,17 +68,22 @@ def _talk(daemon: Daemon, random: Random, tally: Tally, stop: threading.Event) -
 
 
 def kills(count: int, seed: int, folder: Path) -> Tally:
-    """Kills the daemon `count` times at random instants while requests come in and reminders fire."""
+    """Kills the daemon `count` times at random instants while requests come in and reminders fire: after a random number
+    of answers, so that a busy machine comes as far, and in the midst of the next one."""
     random, tally = Random(seed), Tally()
     for _ in range(count):
         with Daemon(folder) as daemon:
-            stop = threading.Event()
+            stop, answered = threading.Event(), threading.Semaphore(0)
             talkers = [
-                threading.Thread(target=_talk, args=(daemon, Random(random.random()), tally, stop)) for _ in range(2)
+                threading.Thread(target=_talk, args=(daemon, Random(random.random()), tally, stop, answered))
+                for _ in range(2)
             ]
             for t in talkers:
                 t.start()
-            sleep(random.uniform(0.0, 0.8))
+            for _ in range(random.randrange(10)):
+                if not answered.acquire(timeout=20):
+                    tally.faults.append("the daemon did not answer for 20 seconds")
+            sleep(random.uniform(0.0, 0.1))
             daemon.kill()
             tally.kills += 1
             stop.set()

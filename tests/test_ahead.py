@@ -88,6 +88,18 @@ async def test_a_laptop_that_sleeps_is_stood_in_for_and_does_not_ring_again_when
     assert [tuple(row)[:2] for row in rows] == [("desktop", 1), ("ntfy", 1)]
 
 
+async def test_a_laptop_that_sleeps_for_days_does_not_ring_again_what_was_rung_meanwhile(world):
+    world.laptop.set("call mum", DUE)
+    await world.at(NOW)
+    await world.at(DUE + AFTER, asleep=True)
+    await world.at(DUE + 72 * HOUR)
+    await world.at(DUE + 72 * HOUR + MINUTE)
+    assert (world.phone, world.screen.rings) == ([DUE + AFTER], [])
+    world.laptop.store.done([1], world.clock.now())
+    await world.at(DUE + 73 * HOUR)
+    assert world.laptop.store.db.value("SELECT count(*) FROM copies") == 0
+
+
 @pytest.mark.parametrize("world", [{"policy": replace(POLICY, repeats=1)}], indirect=True, ids=["with one repeat"])
 async def test_what_rang_on_the_phone_insists_when_the_laptop_wakes(world):
     world.laptop.set("call mum", DUE)
@@ -121,6 +133,14 @@ async def test_what_is_not_to_ring_any_more_is_withdrawn(world, act, left):
     act(world.laptop.store, id)
     await world.at(NOW + SECOND)
     assert world.there == left
+
+
+async def test_what_has_another_name_by_now_is_handed_over_anew_in_its_place(world):
+    id = world.laptop.set("call mum", DUE)
+    await world.at(NOW)
+    world.laptop.store.db.execute("UPDATE reminders SET task = 'call dad' WHERE id = ?", (id,))
+    await world.at(NOW + SECOND)
+    assert world.there == [("call dad", DUE + AFTER)]
 
 
 async def test_what_was_withdrawn_in_vain_is_withdrawn_as_soon_as_there_is_a_network(world):
@@ -172,6 +192,16 @@ async def test_whatever_goes_wrong_as_it_rings_the_phone_rings_within_the_minute
     assert [at for at, _ in world.screen.rings] == [DUE]
 
 
+@pytest.mark.parametrize("second", ["429", "away", "403"])
+async def test_a_copy_that_a_fault_of_the_server_may_have_destroyed_is_not_relied_on(world, second):
+    world.laptop.set("x", DUE)
+    await world.at(NOW)
+    world.server.faults = ["500_late", second]
+    for n in range(0, 60, 5):
+        await world.at(DUE + n * SECOND)
+    assert len(world.phone) == 1
+
+
 @pytest.mark.parametrize("fault", ["dies", "dies_late"])
 async def test_killed_as_it_hands_over_it_hands_over_again_and_one_copy_is_there(world, fault):
     world.laptop.set("x", DUE)
@@ -196,6 +226,19 @@ async def test_of_what_it_does_not_know_it_asks_the_server_before_it_rings(world
     world.laptop.start()
     await world.at(DUE + 8 * HOUR)
     assert len(world.screen.rings) == rings and len(world.phone) == 1
+
+
+async def test_a_server_that_does_not_tell_what_has_rung_holds_up_no_other(world, caplog):
+    await world.at(NOW)
+    world.laptop.set("x", DUE)
+    world.server.faults = ["", "dies"]
+    await world.at(NOW + SECOND)
+    world.laptop.start()
+    world.laptop.set("y", DUE + 9 * HOUR)
+    world.server.faults = ["403"]
+    await world.at(DUE + 8 * HOUR)
+    assert [task for _, task in world.screen.rings] == ["x"] and world.there == [("y", DUE + 9 * HOUR + AFTER)]
+    assert "not to be found out" in caplog.text
 
 
 async def test_a_message_that_the_server_refuses_holds_up_no_other(world, caplog):

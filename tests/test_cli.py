@@ -227,6 +227,19 @@ def test_say_without_a_time_asks_a_person_back_and_takes_the_answer(daemon):
     assert [r["task"] for r in reminders()] == ["buy milk"]
 
 
+def test_list_missed_names_what_nobody_acknowledged_and_nothing_else(tmp_path, monkeypatch):
+    assert "--missed" in assistant("list", "--help").stdout.decode()
+    impatient = {"ASSISTANT_RING__REPEATS": "0", "ASSISTANT_RING__REPEAT_AFTER_MINUTES": "0.005"}
+    with Daemon(tmp_path, impatient) as daemon:
+        monkeypatch.setenv("ASSISTANT_HTTP__PORT", daemon.url.rpartition(":")[2])
+        assert assistant("list", "--missed").stdout.decode() == "No reminder is missed.\n"
+        daemon.say("remind me to call mum in 1 second")
+        daemon.say("remind me to call dad tomorrow at 5 pm")
+        daemon.wait_for("nobody acknowledged")
+        missed = json.loads(assistant("list", "--missed", "--json").stdout)["reminders"]
+    assert [r["task"] for r in missed] == ["call mum"]
+
+
 def test_an_empty_list_says_so(daemon):
     assert assistant("list").stdout.decode() == "Nothing is set.\n"
 

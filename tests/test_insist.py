@@ -7,6 +7,7 @@ import pytest
 
 from assistant import aloud
 from assistant.delivery import DeliveryPolicy
+from assistant.errors import ModelError
 from assistant.insistence import Insistence, first_rings, insistence_of
 from assistant.messages import Request
 from assistant.migrations import MIGRATIONS
@@ -15,6 +16,7 @@ from assistant.outbox import Outbox
 from assistant.pipeline import Pipeline
 from assistant.quiet import QuietHours, even_at_night, without_night
 from assistant.store import NewReminder, Store
+from assistant.understand import as_json, understand_text
 from assistant.when import Policy
 from tests.fakes import Ear, ScriptedRewriter, StandingClock
 from tests.test_delivery import IMPATIENT, MINUTE, NOW, Delivery, Random, asyncio, due, fire, outcomes, states, until
@@ -79,6 +81,7 @@ def test_quiet_hours(at, names, quiet):
     ("remind me at 23:00 even if I'm asleep to check the oven", "remind me at 23:00 to check the oven"),
     ("call the vet at 5 even during my quiet hours", "call the vet at 5"),
     ("check on the baby at 2 even if it's late", "check on the baby at 2"),
+    ("check on the baby at 2 even if I’m asleep", "check on the baby at 2"),
     ("Even at night", "Even at night"),
 ], ids=lambda text: text[:40])
 def test_even_at_night_is_heard_and_is_no_part_of_the_task(said, rest):
@@ -87,7 +90,7 @@ def test_even_at_night_is_heard_and_is_no_part_of_the_task(said, rest):
 
 @pytest.mark.parametrize("said", [
     "remind me to water the plants at night", "book two nights in Rome even if it's expensive", "call mum tonight",
-    "even out the lawn at 5", "say good night to the kids at 8", "evening shift at night school tomorrow",
+    "water them at 8 and also at night", "even out the lawn at 5", "say good night to the kids at 8", "evening shift at night school tomorrow",
 ])
 def test_other_nights_are_left_alone(said):
     assert not even_at_night(said) and without_night(said) == said
@@ -217,14 +220,18 @@ class Talk:
     """A person who talks to the assistant, two hours after something has rung."""
 
     def __init__(self, store, **answers: str) -> None:
-        self.store, self.clock = store, StandingClock(NOW)
-        rewriter = ScriptedRewriter(answers)
-        self._pipeline = Pipeline(rewriter, store, Policy(), LONDON, self.clock, 0.5, lambda: None)
+        self.store, self.clock, self.rewriter = store, StandingClock(NOW), ScriptedRewriter(answers)
+        self.pipeline = Pipeline(
+            self.rewriter, store, Policy(), LONDON, self.clock, 0.5, lambda: None,
+            may=lambda channel: frozenset({"create", "list"}) if channel.startswith("mqtt") else None)
         self._n = 0
 
-    async def say(self, text: str):
+    def request(self, text: str, channel: str = "cli") -> Request:
         self._n += 1
-        return await self._pipeline.handle(Request(f"r{self._n}", text, "cli", self.clock.now()))
+        return Request(f"r{self._n}", text, channel, self.clock.now())
+
+    async def say(self, text: str, channel: str = "cli"):
+        return await self.pipeline.handle(self.request(text, channel))
 
     def miss(self, task: str = "call mum", rrule: str | None = None):
         """A reminder that has rung now, and that nobody acknowledges."""
@@ -296,6 +303,25 @@ async def test_who_asks_what_was_missed_is_told_again_and_the_model_is_not_asked
     assert (await talk.say("what did I miss?")).text == "You have missed nothing lately."
 
 
+async def test_a_device_is_told_by_the_way_only_of_what_was_asked_for_from_it(store):
+    talk = Talk(store, **LIST)
+    for channel in ("cli", "mqtt:hall"):
+        r = talk.miss(channel)
+        store.add_request(talk.request("x", channel))
+        store.db.execute("UPDATE reminders SET request_id = ? WHERE id = ?", (f"r{talk._n}", r.id))
+    assert (await talk.say("what is on", "mqtt:kitchen")).text == "No reminders."
+    assert (await talk.say("what is on", "mqtt:hall")).text.endswith("while you were away: mqtt:hall, today at 14:30.")
+    assert (await talk.say("what is on")).text.endswith("while you were away: cli, today at 14:30.")
+
+
+async def test_who_asks_what_was_missed_is_overheard_only_where_there_is_an_answer(store):
+    talk = Talk(store)
+    assert await talk.pipeline.overhear(talk.request("what did I miss?", "voice")) is None
+    assert (await talk.pipeline.overhear(talk.request("did I miss any reminders?", "voice"))).kind == "list"
+    talk.miss()
+    assert "call mum" in (await talk.pipeline.overhear(talk.request("what did I miss?", "voice"))).text
+
+
 async def test_a_reminder_for_the_night_is_kept_as_one_and_stays_one_when_it_is_snoozed(store):
     talk = Talk(store, **{"remind me to take my pills": "take my pills |", "at 23:00": "| 23:00",
                           "take my pills daily at 3": "take my pills | every day 03:00",
@@ -308,6 +334,48 @@ async def test_a_reminder_for_the_night_is_kept_as_one_and_stays_one_when_it_is_
     assert store.snooze(daily.id, daily.due + MINUTE, daily.due).even_at_night
     (plain,) = (await talk.say("call mum at 23:00")).reminders
     assert not plain.even_at_night
+
+
+async def test_a_question_that_was_never_answered_does_not_make_another_reminder_ring_at_night(store):
+    talk = Talk(store, **{"remind me to take my pills": "take my pills |", "call mum at 23:00": "call mum | 23:00"})
+    await talk.say("remind me to take my pills, even at night")
+    talk.clock.pass_by(minutes=30)
+    (plain,) = (await talk.say("call mum at 23:00")).reminders
+    assert not plain.even_at_night
+
+
+@pytest.mark.parametrize("said", ["move call mum to 23:00 even at night", "move call mum, even at night"])
+async def test_what_is_moved_with_these_words_rings_at_night_from_then_on(store, said):
+    talk = Talk(store, **{"call mum at 22:00": "call mum | 22:00", "move call mum to 23:00": "/move call mum > 23:00",
+                          "move call mum": "/move call mum", "at 23:00": "| 23:00"})
+    await talk.say("call mum at 22:00")
+    reply = await talk.say(said)
+    (moved,) = (reply if not reply.question else await talk.say("at 23:00")).reminders
+    assert store.reminder(moved.id).even_at_night and moved.due.hour == 23
+
+
+async def test_the_one_occurrence_that_is_moved_rings_at_night_as_the_others_do(store):
+    talk = Talk(store, **{"pills daily at 23:00": "pills | every day 23:00", "move the pills": "/move pills > tomorrow 22:00"})
+    await talk.say("pills daily at 23:00 even at night")
+    (apart,) = (await talk.say("move the pills")).reminders
+    assert apart.rrule is None and apart.even_at_night
+
+
+async def test_what_no_model_understands_rings_at_night_in_its_own_words_if_these_are_among_them(store):
+    talk = Talk(store)
+    talk.rewriter.broken = ModelError("It is away.")
+    request = talk.request("pills even at night")
+    await talk.pipeline.handle(request)
+    await talk.pipeline.give_up(request)
+    assert store.reminders_of(request.id)[0].even_at_night
+
+
+async def test_parse_and_predict_leave_the_words_out_as_the_daemon_does():
+    rewriter = ScriptedRewriter({"call mum at 23:00": "call mum | 23:00"})
+    u = await understand_text(rewriter, "call mum at 23:00 even at night", NOW, LONDON, Policy(), 0.5)
+    assert (u.kind, u.entries[0].task, as_json(u)["even_at_night"]) == ("create", "call mum", True)
+    u = await understand_text(rewriter, "call mum at 23:00", NOW, LONDON, Policy(), 0.5)
+    assert "even_at_night" not in as_json(u)
 
 
 def test_what_was_missed_before_there_was_somebody_to_tell_is_not_told(tmp_path, monkeypatch):

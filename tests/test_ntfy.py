@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -12,8 +13,9 @@ from assistant import ntfy as client
 from assistant.callbacks import ACTIONS, Callbacks
 from assistant.config import load
 from assistant.doctor import ntfy as check
-from assistant.errors import NotFound, NtfyError
+from assistant.errors import AddressTaken, ConfigError, NotFound, NtfyError
 from assistant.http_callback import answering_buttons
+from assistant.listen import open_socket
 from assistant.messages import Delivery
 from assistant.notifiers import Notice
 from assistant.ntfy import Message, Ntfy
@@ -23,7 +25,7 @@ from assistant.sections import NtfyPhone
 from assistant.when import Policy
 from tests.fakes import ScriptedRewriter, StandingClock
 from tests.ntfy_server import NtfyServer
-from tests.test_delivery import due
+from tests.test_delivery import due, fire
 from tests.test_delivery import store as store
 
 NOW = datetime(2026, 3, 12, 14, 30, tzinfo=UTC)
@@ -84,11 +86,11 @@ async def test_a_message_of_a_thousand_long_tasks_is_cut_to_what_the_server_take
     pytest.param("lost", False, "does not answer", id="a lost answer"),
     pytest.param("500", False, "fails (HTTP 500, internal server error): see what its log says", id="a fault of its own"),
     pytest.param("429", True, "has had too many messages, limit reached", id="too many messages"),
-    pytest.param("hung", False, "does not answer within 0.2 seconds", id="hung"),
+    pytest.param("hung", False, "does not answer within 1 seconds", id="hung"),
 ])  # fmt: skip
 async def test_what_goes_wrong_is_a_sentence_that_says_what_to_do(server, fault, undone, said):
     server.faults = [fault, fault]
-    phone = Ntfy(settings(server), 0.2 if fault == "hung" else client.SECONDS)
+    phone = Ntfy(settings(server), 1 if fault == "hung" else client.SECONDS)
     with pytest.raises(NtfyError) as e:
         await phone.publish(Message("x", "y", 3))
     assert said in str(e.value) and str(e.value).endswith(".") and e.value.undone is undone
@@ -187,6 +189,30 @@ async def test_an_old_notification_does_not_touch_a_reminder_that_was_moved_sinc
         status, answer = await press(urls["Done"])
         assert (status, "dealt with in another way" in answer["error"]["message"]) == (404, True)
         assert store.reminder(r.id).state == "pending"
+
+
+async def test_yesterdays_button_of_what_recurs_does_not_touch_what_rings_today(store, server):
+    r = due(store, "take the pills", NOW, "FREQ=DAILY", NOW)
+    async with buttons_of(store, server, replace(r, due=NOW)) as (urls, clock):
+        clock.pass_by(days=1)
+        fire(store, store.reminder(r.id), clock.now())
+        status, answer = await press(urls["Done"])
+        assert (status, "has rung again since" in answer["error"]["message"]) == (404, True)
+        assert store.db.value("SELECT count(*) FROM deliveries WHERE state = 'ringing'") == 1
+
+
+async def test_a_port_that_is_taken_is_told_with_the_setting_of_another(server):
+    with open_socket("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AddressTaken, match=r"\[notify.ntfy\] callback_port"):
+            async with answering_buttons(settings(server, callback_url="http://x", callback_port=port), None):
+                pass
+
+
+@pytest.mark.parametrize("url", ["https://me:secret@ntfy.sh", "ntfy.sh", "https://ntfy.sh:port"])
+def test_an_address_that_is_none_or_holds_a_secret_is_refused(url):
+    with pytest.raises(ConfigError, match="notify.ntfy.url"):
+        load(environ={}, notify={"ntfy": {"url": url}})
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [
