@@ -185,7 +185,7 @@ async def test_a_server_that_has_another_model_by_now_is_met_again(server):
 
 
 @pytest.mark.parametrize("status", [400, 422, 500])
-@pytest.mark.parametrize("fields", [{"grammar"}, {"logprobs"}, {"grammar", "logprobs"}], ids=" and ".join)
+@pytest.mark.parametrize("fields", [{"grammar"}, {"logprobs"}, {"grammar", "logprobs"}], ids=lambda fields: " and ".join(sorted(fields)))
 async def test_what_a_server_refuses_it_is_asked_without_and_that_is_remembered_for_a_while(server, fields, status):
     server.refuses, server.status = fields, status
     clock = Clock()
