@@ -22,6 +22,7 @@ from assistant.clock import Clock
 from assistant.copies import Copies, Copy
 from assistant.database import Complaint, to_text
 from assistant.errors import NtfyError, StoreError
+from assistant.lead import beginning, rings_ahead
 from assistant.messages import Reminder
 from assistant.ntfy import SILENT, Message, Ntfy
 from assistant.ntfy_notifier import Buttons, sequence
@@ -57,7 +58,7 @@ class Ahead:
     """Keeps at the server what this machine could sleep through, in hours to come. A task of its own: `run`.
 
     `joins`: the number of the ring from which on the notifier rings (`insistence.first_rings`); `ring` is the doorbell
-    of the delivery, for when it is known what has rung.
+    of the delivery, for when it is known what has rung, and `lead` how long before it begins an event rings as well.
     """
 
     def __init__(
@@ -69,10 +70,11 @@ class Ahead:
         quiet: QuietHours | None = None,
         joins: int = 1,
         ring: Callable[[], None] = lambda: None,
+        lead: timedelta = timedelta(),
     ) -> None:
         self._store, self._outbox, self._copies = store, Outbox(store.db), Copies(store.db)
         self._ntfy, self._settings, self._clock, self._quiet = ntfy, settings, clock, quiet
-        self._joins, self._ring = joins, ring
+        self._joins, self._ring, self._lead = joins, ring, lead
         self._buttons = Buttons(store, settings)
         self._wake = asyncio.Event()
         self._complaint = Complaint(log, "see what is to be handed over")
@@ -160,7 +162,9 @@ class Ahead:
 
     def _occurrences(self, reminder_id: int, until: datetime) -> list[datetime]:
         reminder = self._outbox.pending(reminder_id)
-        return [due for _, due in _ahead(reminder, until)] if reminder else []
+        found = [due for _, due in _ahead(reminder, until)] if reminder else []
+        return found + [at for r, at in rings_ahead(self._store, self._lead, self._clock.now(), until)
+                        if r.id == reminder_id]
 
     # What lies ahead
 
@@ -204,6 +208,7 @@ class Ahead:
             (to_text(until), 2 * MOST_COPIES),
         )
         ahead = [found for row in rows for found in _ahead(read_reminder(row), until)]
+        ahead += rings_ahead(self._store, self._lead, now, until)
         ahead = [(r, due) for r, due in ahead if due > now + LEAD and sequence(r.id, due, 1) not in self._refused]
         soonest = sorted(ahead, key=lambda found: (found[1], found[0].id))[:MOST_COPIES]
         there = {(c.reminder_id, c.due) for c in self._copies.out() if c.state == "handed"}
@@ -214,6 +219,8 @@ class Ahead:
         if self._quiet and not reminder.even_at_night and self._quiet.hold(at, ["ntfy"]):
             priority = min(SILENT, priority)
         text = reminder.task or "this is your reminder"
+        if reminder.due and copy.due < reminder.due:
+            text = beginning(text, reminder.due, reminder.zone)
         return Message(text, "Reminder", priority, copy.sequence, at, self._buttons.of(reminder.id, copy.due, now))
 
 

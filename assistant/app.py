@@ -20,7 +20,6 @@ from assistant.config import Config
 from assistant.delivery import Delivery, DeliveryPolicy
 from assistant.echo import Echo
 from assistant.errors import StoreError
-from assistant.guard import is_loopback
 from assistant.hearing import Hearing
 from assistant.http import Service, listening, reminder_json, reply_json
 from assistant.http_calendar import for_others
@@ -30,6 +29,7 @@ from assistant.insistence import Insistence
 from assistant.kept import answer_kept
 from assistant.lifecycle import reload_on_signal, run, stop_on_signals
 from assistant.listen import open_socket
+from assistant.login import Login
 from assistant.notifiers import AppriseNotifier, CommandNotifier, DesktopNotifier, LogNotifier, Notifier
 from assistant.pipeline import Pipeline
 from assistant.quiet import QuietHours
@@ -62,7 +62,7 @@ def run_forever(config: Config, json_log: bool = False) -> int:
 async def _serve(config: Config) -> None:
     began = monotonic()
     stop = stop_on_signals(STOP_SECONDS, "; it is taken up at the next start")
-    clock, tz = SystemClock(), config.when.tz
+    clock, tz, login = SystemClock(), config.when.tz, Login.of(config)
     with Store.open(config.database) as store, open_socket(config.http.host, config.http.port) as socket:
         rewriters = rewriters_of(config)
         echo = Echo(engine_of(config.tts), clock)
@@ -108,7 +108,8 @@ async def _serve(config: Config) -> None:
                 *(phone.begin(tasks, delivery) if phone else ()),
             ]
             service = Service(
-                pipeline, rewriters, hearing, mqtt=mqtt and mqtt.connection, calendars=calendars, page=page)
+                pipeline, rewriters, hearing, mqtt=mqtt and mqtt.connection, calendars=calendars, page=page,
+                login=login)
             async with (
                 listening(service, socket) as url, agent(config.wyoming, pipeline.handle, clock),
                 answering_buttons(config.notify.ntfy, pipeline) if phone else nullcontext(),
@@ -117,8 +118,8 @@ async def _serve(config: Config) -> None:
                 facts = {"model": rewriter.name, "zone": tz.key, "database": str(config.database),
                          "wake": config.wake.mode, "ms": round((monotonic() - began) * 1000)}
                 log.info("ready: %s", url, extra=facts)
-                if not is_loopback(url.removeprefix("http://")):
-                    log.warning("other machines may reach %s, and nobody is asked for a password", url)
+                if login:
+                    log.info("other machines may reach it with what `assistant address` shows")
                 await stop.wait()
             for task in running:
                 task.cancel()
@@ -140,7 +141,8 @@ def over_ntfy(config: Config, store: Store, quiet: QuietHours) -> "OverNtfy | No
         return None
     from assistant.over_ntfy import OverNtfy  # not at the top: most do without
 
-    return OverNtfy(config.notify.ntfy, store, SystemClock(), quiet)
+    lead = timedelta(minutes=config.calendar.lead_minutes)
+    return OverNtfy(config.notify.ntfy, store, SystemClock(), quiet, lead)
 
 
 def bells(*rings: Callable[[], None]) -> Callable[[], None]:

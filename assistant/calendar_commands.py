@@ -27,7 +27,7 @@ def show(
     from assistant.client import Daemon
 
     found = settings(config, host, port, data)
-    now = Daemon(found.http.host, found.http.port).call("GET", "/calendar")
+    now = Daemon.of(found).call("GET", "/calendar")
     if as_json:
         print_json(now)
         return
@@ -81,7 +81,7 @@ def todo(
 def _make(id: int, kind: str, found, as_json: bool) -> None:
     from assistant.client import Daemon
 
-    answer = Daemon(found.http.host, found.http.port).call("PUT", f"/calendar/{id}", {"kind": kind})
+    answer = Daemon.of(found).call("PUT", f"/calendar/{id}", {"kind": kind})
     if as_json:
         print_json(answer)
     else:

@@ -31,7 +31,9 @@ MOST_SKIPPED = 100
 MOST_AHEAD = 10_000
 """Objects in what one subscribes to."""
 BATCH = 100
-"""Reminders in one transaction of `notice`."""
+"""Reminders in one transaction of `notice`: a ring waits for it."""
+BREATH = 0.02
+"""Seconds between two of them, so that a hundred thousand reminders do not keep the event loop to themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class CalendarEntries:
         total = 0
         while n := self.notice(clock.now()):
             total += n
-            await asyncio.sleep(0)
+            await asyncio.sleep(BREATH if n == BATCH else 0)
         return total
 
     def _look(self, row: sqlite3.Row, now: datetime) -> None:

@@ -17,8 +17,10 @@ from assistant.errors import AssistantError
 from assistant.hearing_commands import hearing, hush, mute, unmute
 from assistant.key_commands import keys
 from assistant.listen_commands import Audio, hear, listen
+from assistant.login_commands import address
 from assistant.model_commands import models
 from assistant.options import ConfigFile, DataFolder, Host, Json, Port, print_json, print_table, settings
+from assistant.show_commands import show
 from assistant.transcribe_commands import transcribe
 
 EXIT_STATUSES = """Exit status: 0 done; 1 not found, or nothing was made of it; 2 what was given cannot be taken;
@@ -39,6 +41,8 @@ app.command()(listen)
 for command in (hearing, mute, unmute, hush):
     app.command()(command)
 app.command()(transcribe)
+app.command()(show)
+app.command()(address)
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before acting on a match by words.")]
 Which = Annotated[list[str], typer.Argument(metavar="ID|WORDS...", help="A number of `assistant list`, or words.")]
 
@@ -60,8 +64,7 @@ def main() -> None:
 def _daemon(config: Path | None, host: str | None, port: int | None):
     from assistant.client import Daemon
 
-    http = settings(config, host, port).http
-    return Daemon(http.host, http.port)
+    return Daemon.of(settings(config, host, port))
 
 
 @app.command()

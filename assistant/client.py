@@ -4,11 +4,15 @@ import http.client
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlencode
 
 from assistant.errors import AssistantError, NotRunning, kind_of
 from assistant.words import fold
+
+if TYPE_CHECKING:
+    from assistant.config import Config
 
 
 class Answered(AssistantError):
@@ -43,6 +47,16 @@ class Daemon:
     port: int
     timeout: float = 60
     """Seconds; a big model on a slow machine may think for long."""
+    token: str | None = field(default=None, repr=False)
+    """The login token, for one that other machines may reach."""
+
+    @classmethod
+    def of(cls, config: "Config", timeout: float = 60) -> Self:
+        """The one that the settings name, with the token in their data folder. Raises `ConfigError`."""
+        from assistant.login_token import LoginToken
+
+        token = LoginToken(config.data_dir).read() if config.http.needs_login else None
+        return cls(config.http.host, config.http.port, timeout, token)
 
     def call(self, method: str, path: str, body: dict | None = None, query: dict | None = None) -> dict:
         """The JSON that the daemon answers. Raises `NoDaemon`, or `Answered` with the daemon's own error."""
@@ -56,6 +70,19 @@ class Daemon:
                 if line.strip():
                     yield _unless_error(json.loads(line))
 
+    def events(self, path: str) -> Iterator[str]:
+        """The name of each server-sent event (https://html.spec.whatwg.org/multipage/server-sent-events.html) as it
+        comes, until the daemon ends it. Raises as `call` does, at any event."""
+        with self._answer("GET", path, None) as answer:
+            event = ""
+            for line in answer:
+                field, _, value = line.decode().rstrip("\r\n").partition(":")
+                if field == "event":
+                    event = value.strip()
+                elif not field and event:
+                    yield event
+                    event = ""
+
     @contextmanager
     def _answer(
         self, method: str, path: str, body: dict | None, query: dict | None = None
@@ -68,7 +95,8 @@ class Daemon:
             connection.request(
                 method, path + ("?" + urlencode(given) if given else ""),
                 body=None if body is None else json.dumps(body),
-                headers={"Content-Type": "application/json", "Host": f"localhost:{self.port}"},
+                headers={"Content-Type": "application/json", "Host": f"localhost:{self.port}"}
+                | ({"Authorization": f"Bearer {self.token}"} if self.token else {}),
             )
             response = connection.getresponse()
             if response.status >= 400:

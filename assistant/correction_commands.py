@@ -221,7 +221,7 @@ def _desk(config: Path | None, host: str | None, port: int | None, data: Path | 
 
     found = settings(config, host, port, data)
     if _runs(found, any_folder=data is None):
-        yield _Daemon(Daemon(found.http.host, found.http.port))
+        yield _Daemon(Daemon.of(found))
         return
     if data is not None and not found.database.exists():
         raise NotFound(f"There are no reminders in {data}: give the folder that the assistant runs on.")
@@ -238,7 +238,7 @@ def _runs(config, any_folder: bool) -> bool:
     from assistant.pointer import models_of
 
     try:
-        theirs = Daemon(config.http.host, config.http.port, HEALTH_SECONDS).call("GET", "/health").get("model_pointer")
+        theirs = Daemon.of(config, timeout=HEALTH_SECONDS).call("GET", "/health").get("model_pointer")
     except NotRunning:
         return False
     return any_folder or (

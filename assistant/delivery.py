@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from logging import getLogger
 from random import Random
-from zoneinfo import ZoneInfo
 
 from assistant.clock import Clock
 from assistant.copies import Copies
 from assistant.database import Complaint
 from assistant.errors import Away, DeliveryError, StoreError
 from assistant.insistence import FOR_NOBODY, Insistence, first_rings
+from assistant.lead import beginning
 from assistant.messages import Delivery as Ring
 from assistant.notifiers import Notice, Notifier
 from assistant.outbox import Outbox, Outcome
@@ -256,7 +256,7 @@ def _line(delivery: Ring, now: datetime, late_after: timedelta) -> str:
     `dentist, at 15:00` ahead of an event."""
     task = delivery.task or "this is your reminder"
     if delivery.begins:
-        task = f"{task}, at {delivery.begins.astimezone(ZoneInfo(delivery.zone)):%H:%M}"
+        task = beginning(task, delivery.begins, delivery.zone)
     late, times = now - delivery.due, delivery.occurrences
     if delivery.ring > 1:
         return f"Again: {task}"

@@ -48,7 +48,7 @@ def _running(found: "Config") -> dict | None:
     from assistant.errors import NotRunning
 
     try:
-        return Daemon(found.http.host, found.http.port, timeout=2).call("GET", "/hearing")
+        return Daemon.of(found, timeout=2).call("GET", "/hearing")
     except (NotRunning, Answered):
         return None
 

@@ -202,7 +202,7 @@ def hearing(config: Config) -> Iterator[Finding]:
     from assistant.hearing_commands import DEAF, sentence
 
     try:
-        now = Daemon(config.http.host, config.http.port, timeout=5).call("GET", "/hearing")
+        now = Daemon.of(config, timeout=5).call("GET", "/hearing")
     except (NotRunning, Answered):
         yield Finding("ok", "hearing", f'[wake] mode is "{config.wake.mode}", [stt] engine "{config.stt.engine}"')
         return
@@ -297,7 +297,7 @@ def calendar(config: Config) -> Iterator[Finding]:
         yield Finding("warn", "calendar", f"the password goes to {parts.hostname} for all to read",
                       "begin [calendar] url with https://")
     try:
-        now = Daemon(config.http.host, config.http.port, timeout=5).call("GET", "/calendar")["caldav"]
+        now = Daemon.of(config, timeout=5).call("GET", "/calendar")["caldav"]
     except (NotRunning, Answered):
         now = None
     if now and now["state"] == "well":
@@ -339,7 +339,7 @@ def daemon(config: Config) -> Iterator[Finding]:
 
     host, port = config.http.host, config.http.port
     try:
-        health = Daemon(host, port, timeout=5).call("GET", "/health")
+        health = Daemon.of(config, timeout=5).call("GET", "/health")
         yield Finding("ok", "daemon", f"runs at {host}:{port} since {health['uptime_s'] / 60:.0f} minutes")
         if kept := health.get("kept"):
             advice = "make a model answer: see model and remote above"

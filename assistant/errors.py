@@ -7,6 +7,7 @@
     |  |- TooMuchSound, NothingHeard (422)
     |- Refused               not for this caller (403)
     |- NoKey                 no key, or one that is not known (401)
+    |- NotLoggedIn           the daemon, reached from elsewhere, wants its login token (401 / exit 2)
     |- TooManyRequests       more than this key, or this address, may (429)
     |- TooManyReaders        too many look on at once (503)
     |- AddressTaken          it cannot listen there (exit 1)
@@ -159,6 +160,16 @@ class NoKey(AssistantError):
 
     def __init__(self) -> None:
         super().__init__("This service wants a key that it knows: send `Authorization: Bearer KEY`.")
+
+
+class NotLoggedIn(AssistantError):
+    code, status, exit_status = "not_logged_in", 401, 2
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This assistant wants its login token: open the address that `assistant address` shows, "
+            "or send `Authorization: Bearer TOKEN`."
+        )
 
 
 class TooManyRequests(AssistantError):

@@ -111,8 +111,7 @@ def _waits(now: dict) -> bool:
 def _daemon(config: Path | None, host: str | None, port: int | None) -> "Daemon":
     from assistant.client import Daemon
 
-    http = settings(config, host, port).http
-    return Daemon(http.host, http.port)
+    return Daemon.of(settings(config, host, port))
 
 
 def _show(now: dict, as_json: bool) -> None:

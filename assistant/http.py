@@ -32,6 +32,7 @@ from assistant import __version__, aloud, replies
 from assistant.corrections import Corrections
 from assistant.errors import BadRequest
 from assistant.guard import MAX_BODY, only_this_machine, read_body, request_names, speak_json_errors
+from assistant.headers import secure
 from assistant.http_calendar import CalendarService
 from assistant.http_corrections import CorrectionService
 from assistant.http_hearing import HearingService
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from assistant.calendars import Calendars
     from assistant.hearing import Hearing
     from assistant.http_page import Page
+    from assistant.login import Login
     from assistant.mqtt import Mqtt
 
 ANSWER_SECONDS = 1
@@ -62,16 +64,18 @@ MOST_REMINDERS = 1000
 
 class Service:
     """The routes, over the pipeline; `rewriters` are its models, of which it then tells, `hearing` its ears,
-    `mqtt` its connection to a broker, `calendars` what stands in them, `page` what people look at."""
+    `mqtt` its connection to a broker, `calendars` what stands in them, `page` what people look at,
+    `login` who is let in; without it that is this machine alone."""
 
     def __init__(
         self, pipeline: Pipeline, rewriters: Rewriters | None = None, hearing: "Hearing | None" = None,
         mqtt: "Mqtt | None" = None, calendars: "Calendars | None" = None, page: "Page | None" = None,
+        login: "Login | None" = None,
     ) -> None:  # fmt: skip
         self._pipeline, self._rewriters, self._mqtt = pipeline, rewriters, mqtt
         self._hearing = HearingService(hearing) if hearing else None
         self._calendar = CalendarService(calendars) if calendars else None
-        self._page = page
+        self._page, self._login = page, login
         self._began, self._metrics = monotonic(), Metrics()
         if rewriters:
             self._metrics.watch_sources(rewriters, lambda: len(pipeline.kept()))
@@ -81,8 +85,10 @@ class Service:
             self._metrics.watch_mqtt(mqtt)
 
     def application(self) -> web.Application:
+        guard = self._login.middleware if self._login else only_this_machine
         app = web.Application(
-            middlewares=[self._metrics.middleware, speak_json_errors, only_this_machine], client_max_size=MAX_BODY)
+            middlewares=[self._metrics.middleware, speak_json_errors, guard], client_max_size=MAX_BODY)
+        app.on_response_prepare.append(secure)
         one = r"/reminders/{id:\d{1,40}}"
         app.add_routes([
             web.post("/requests", self.say),
@@ -109,6 +115,8 @@ class Service:
         if self._page:
             app.add_routes(self._page.routes())
             app.on_shutdown.append(self._page.end)
+        if self._login:
+            app.add_routes(self._login.routes())
         return app
 
     async def say(self, request: web.Request) -> web.Response:

@@ -14,6 +14,7 @@ and the page may fetch nothing from elsewhere: see `POLICY`.
 import asyncio
 import hashlib
 import json
+import socket
 from base64 import b64encode
 from collections.abc import Iterable
 from contextlib import suppress
@@ -49,10 +50,10 @@ STUCK_SECONDS = 10.0
 RETRY_MS = 2000
 """After so long a browser that was cut off comes again."""
 BUFFER = 16 * 1024
-"""Bytes that are held for one reader."""
+"""Bytes that are held for one reader, here and in the system."""
 POLICY = (
     "default-src 'none'; script-src 'self' '{script}'; style-src '{style}'; connect-src 'self'; img-src data:;"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
 """Content Security Policy (https://www.w3.org/TR/CSP3/): the two hashes are of the page's own script and style."""
 
@@ -146,11 +147,10 @@ class Page:
         with self._changes.reader() as reader:
             answer = web.StreamResponse(headers={
                 "Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-            await answer.prepare(request)
-            if request.transport:
-                request.transport.set_write_buffer_limits(high=BUFFER)
             self._reading.add(task := asyncio.current_task())
             try:
+                await answer.prepare(request)
+                _hold_little(request)
                 await self._tell(answer, reader, request.headers.get("Last-Event-ID", ""))
             except (ConnectionError, TimeoutError):  # he went away, or takes nothing
                 if request.transport:
@@ -180,6 +180,13 @@ class Page:
     def _alive(self) -> str:
         now = self._pipeline.clock.now().astimezone(self._pipeline.tz)
         return f"event: alive\ndata: {json.dumps({'now': now.isoformat()})}\n\n"
+
+
+def _hold_little(request: web.Request) -> None:
+    """For a reader that takes nothing."""
+    if request.transport:
+        request.transport.set_write_buffer_limits(high=BUFFER)
+        request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
 
 
 async def _send(answer: web.StreamResponse, text: str) -> None:

@@ -51,7 +51,7 @@ def hear(found: "Config", audio: Path | None, quiet: bool, as_json: bool) -> Non
     from assistant.client import Daemon
     from assistant.errors import Muted
 
-    daemon = Daemon(found.http.host, found.http.port)
+    daemon = Daemon.of(found)
     now = daemon.call("GET", "/hearing")  # before anybody speaks in vain
     if not audio and now["muted"]:
         raise Muted

@@ -186,15 +186,14 @@ def _reload(config, change) -> bool | None:
     from assistant.pointer import models_of
 
     found = models_of(config)
-    host, port = config.http.host, config.http.port
     try:
-        theirs = Daemon(host, port, HEALTH_SECONDS).call("GET", "/health").get("model_pointer")
+        theirs = Daemon.of(config, timeout=HEALTH_SECONDS).call("GET", "/health").get("model_pointer")
         if not theirs or os.path.realpath(theirs) != os.path.realpath(found.pointer):
             return False
     except NotRunning:
         return False
     try:
-        now = Daemon(host, port, LOAD_SECONDS).call("POST", "/model/reload")
+        now = Daemon.of(config, timeout=LOAD_SECONDS).call("POST", "/model/reload")
     except NotRunning:  # it loads a big one, or has just stopped
         return None
     if now["sha256"] == change.sha256:

@@ -23,7 +23,7 @@ from assistant.store import Store, read_reminder
 
 DAYS = 30
 """So many days are looked back upon, with today."""
-REQUESTS = 20
+REQUESTS = 10
 """So many of the requests are shown."""
 MOST_RINGING = 200
 """... and of what rings at once."""

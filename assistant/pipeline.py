@@ -41,7 +41,7 @@ from assistant.overheard import OVERHEARD, sounds_like_request
 from assistant.rewriter import Rewriter
 from assistant.settling import Turn
 from assistant.store import Store, StoredRequest
-from assistant.understand import understand, understand_text
+from assistant.understand import understand, understand_normalised, understand_text
 from assistant.undo import UndoLog, Undone
 from assistant.when import Policy, join
 from assistant.words import normalise
@@ -216,7 +216,8 @@ class Pipeline:
 
     def _turn(self, request: Request, resumed: bool) -> Turn:
         async def mean(text: str) -> Understanding:
-            return await self.predict(text, request.said_at)
+            return await understand_normalised(
+                self.rewriter, text, request.said_at, self.tz, self.policy, self._ask_below)
 
         def read(text: str) -> Understanding | None:
             if not is_when(sentence := text.lower()):

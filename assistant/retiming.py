@@ -44,9 +44,10 @@ async def retimed(pipeline: Pipeline, id: int, text: str) -> Retimed:
 
 async def _understood(pipeline: Pipeline, said: str) -> tuple[str | None, int | None]:
     u = await pipeline.predict(f"move it to {said}")
-    if u.kind != "move" or not u.entries or (u.entries[0].when is None and u.shift_minutes is None):
+    when = u.entries[0].when if u.entries else None
+    if u.kind != "move" or not u.sure or not (when or u.shift_minutes):
         raise BadWhen(said)
-    return u.entries[0].when, u.shift_minutes
+    return when, u.shift_minutes
 
 
 def _to(pipeline: Pipeline, reminder: Reminder, when: str | None, shift: int | None) -> Retimed:

@@ -116,12 +116,19 @@ class Model(Section):
 
 
 class Http(Section):
-    """The programming interface on this machine."""
+    """The page and the programming interface."""
 
     host: str = Field("127.0.0.1", min_length=1)
     """a name or address of this machine to listen on"""
     port: int = Field(8765, ge=0, le=65535)
     """a TCP port, 1 to 65535; 0 for any that is free"""
+    names: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")], ...] = ()
+    """a list of names by which other machines reach it, such as ["laptop.local"], without ports"""
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether other machines may reach it, by themselves or through a proxy here: whoever comes needs the token."""
+        return bool(self.names) or not is_here(self.host)
 
 
 class Serve(Section):

@@ -113,10 +113,21 @@ async def understand_text(
     ask_below: float | Literal["model"],
 ) -> Understanding:
     """What a person's text, as it came, means at `now`. Raises `BlankText`, `TextTooLong`, `ModelError`."""
-    said = normalise(text)
-    text = without_night(said)
-    u = understand(await rewriter.rewrite(text), text, now.astimezone(tz), tz, policy, ask_below)
-    return replace(u, even_at_night=even_at_night(said))
+    return await understand_normalised(rewriter, normalise(text), now, tz, policy, ask_below)
+
+
+async def understand_normalised(
+    rewriter: Rewriter,
+    text: str,
+    now: datetime,
+    tz: ZoneInfo,
+    policy: Policy,
+    ask_below: float | Literal["model"],
+) -> Understanding:
+    """The same of one that is normalised. Raises `ModelError`."""
+    plain = without_night(text)
+    u = understand(await rewriter.rewrite(plain), plain, now.astimezone(tz), tz, policy, ask_below)
+    return replace(u, even_at_night=even_at_night(text))
 
 
 def as_json(u: Understanding) -> dict:

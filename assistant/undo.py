@@ -78,8 +78,10 @@ def asks_to_undo(text: str) -> bool:
 class UndoLog:
     """The changes of an open store that can be undone. Used as the store is: on one thread, without an `await`."""
 
-    def __init__(self, store: Store, clock: Clock, new_id: Callable[[], str] = lambda: uuid4().hex) -> None:
-        self._store, self._db, self._clock, self._new_id = store, store.db, clock, new_id
+    def __init__(
+        self, store: Store, clock: Clock, new_id: Callable[[], str] = lambda: uuid4().hex, most_rows: int = MOST_ROWS
+    ) -> None:
+        self._store, self._db, self._clock, self._new_id, self._most_rows = store, store.db, clock, new_id, most_rows
         self.last: str | None = None
         """The id of the recording that ended last, None where that changed nothing."""
         self._columns = {t: [row["name"] for row in self._db.rows(f"PRAGMA main.table_info({t})")] for t in TABLES}
@@ -117,7 +119,7 @@ class UndoLog:
         rows = self._db.value("SELECT count(*) FROM undo_rows WHERE change = ?", (id,))
         matters = self._db.value(
             "SELECT count(*) FROM undo_rows WHERE change = ? AND tbl IN ('reminders', 'deliveries')", (id,))
-        if matters and rows <= MOST_ROWS:
+        if matters and rows <= self._most_rows:
             return id
         self._drop(id)
         return None

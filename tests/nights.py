@@ -23,6 +23,7 @@ from assistant.ahead import AFTER, Ahead
 from assistant.copies import Copies
 from assistant.delivery import UNSURE, Delivery, DeliveryPolicy
 from assistant.insistence import first_rings
+from assistant.lead import ring_ahead
 from assistant.notifiers import Notice
 from assistant.ntfy import Ntfy
 from assistant.ntfy_notifier import NtfyNotifier
@@ -70,7 +71,9 @@ class Laptop:
         screen: Screen,
         policy: DeliveryPolicy = POLICY,
         quiet: QuietHours | None = None,
+        lead: timedelta = timedelta(),
     ) -> None:
+        self._lead = lead
         self._folder, self._clock, self._server, self._screen = folder, clock, server, screen
         self._policy, self._quiet, self.lives = policy, quiet, False
 
@@ -83,7 +86,8 @@ class Laptop:
         self._first = first_rings(self._policy.escalate, [way.name for way in ways])
         self._delivery = Delivery(self.store, ways, self._clock, self._policy, Random(7), self._quiet)
         self.ahead = Ahead(
-            self.store, ntfy, settings, self._clock, self._quiet, self._first["ntfy"], self._delivery.ring)
+            self.store, ntfy, settings, self._clock, self._quiet, self._first["ntfy"], self._delivery.ring,
+            self._lead)
         self._task = asyncio.create_task(self._delivery.run())
         self.lives = True
 
@@ -106,6 +110,7 @@ class Laptop:
         outbox = Outbox(self.store.db)
         now = self._clock.now()
         outbox.fire([(r, advance(r, now)) for r in outbox.due(now, 100)], now)
+        ring_ahead(self.store, self._lead, self._clock)
         self._delivery.ring()
         died = asyncio.create_task(self._server.died.wait())
         settled = asyncio.create_task(self._settled(outbox, look))

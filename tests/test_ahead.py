@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from assistant.ahead import AFTER, MOST_COPIES, MOST_OF_ONE
+from assistant.calendar_entries import CalendarEntries
 from assistant.delivery import Delivery
 from assistant.over_ntfy import OverNtfy
 from assistant.quiet import QuietHours
@@ -165,6 +166,40 @@ async def test_of_what_recurs_the_next_few_are_handed_over_and_follow_when_it_is
     world.laptop.store.cancel([id])
     await world.at(DUE + 2 * HOUR + 3 * MINUTE)
     assert not world.there
+
+
+LEAD = pytest.mark.parametrize("world", [{"lead": 15 * MINUTE}], indirect=True, ids=["a lead of 15 minutes"])
+
+
+def event(world: World, task: str, at: datetime) -> int:
+    id = world.laptop.set(task, at)
+    CalendarEntries(world.laptop.store).set_kind(id, "event", NOW)
+    return id
+
+
+@LEAD
+async def test_an_event_rings_on_the_phone_before_it_begins_as_well(world):
+    event(world, "dentist", DUE)
+    await world.at(NOW)
+    assert world.there == [("dentist, at 23:00", DUE - 15 * MINUTE + AFTER), ("dentist", DUE + AFTER)]
+    await world.at(DUE - 14 * MINUTE, asleep=True)
+    await world.at(DUE - 10 * MINUTE)
+    assert (world.phone, world.screen.rings) == ([DUE - 15 * MINUTE + AFTER], [])
+    await world.at(DUE)
+    assert [at for at, _ in world.screen.rings] == [DUE] == world.phone[1:]
+
+
+@LEAD
+async def test_ahead_of_an_event_a_laptop_that_is_awake_rings_by_itself_and_who_is_done_is_left_alone(world):
+    id = event(world, "dentist", DUE)
+    await world.at(NOW)
+    await world.at(DUE - 15 * MINUTE)
+    assert [at for at, _ in world.screen.rings] == world.phone == [DUE - 15 * MINUTE]
+    assert world.server.rings[0].body["message"] == "dentist, at 23:00"
+    world.laptop.store.done([id], world.clock.now())
+    await world.at(DUE - 14 * MINUTE)
+    await world.at(DUE + HOUR)
+    assert len(world.phone) == 1 and not world.there
 
 
 async def test_of_very_many_the_soonest_are_handed_over(world):

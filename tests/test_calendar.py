@@ -16,9 +16,9 @@ from assistant import aloud
 from assistant.calendar_commands import sentence
 from assistant.calendars import Calendars
 from assistant.delivery import text
-from assistant.errors import ConfigError
+from assistant.errors import AddressTaken, ConfigError
 from assistant.guard import only_this_machine, speak_json_errors
-from assistant.http_calendar import CalendarService, _is_here, secret, serving_others
+from assistant.http_calendar import CalendarService, _is_here, for_others, secret, serving_others
 from assistant.lead import ring_ahead
 from assistant.listen import open_socket
 from assistant.messages import Request
@@ -259,6 +259,14 @@ def test_a_secret_that_cannot_be_kept_is_told(tmp_path):
     (tmp_path / "calendar-address").mkdir()
     with pytest.raises(ConfigError, match="calendar-address"):
         secret(tmp_path)
+
+
+async def test_a_port_that_is_taken_is_told_with_the_setting_of_another(tmp_path, assistant):
+    with open_socket("127.0.0.1", 0) as taken:
+        settings = Calendar(host="127.0.0.1", port=taken.getsockname()[1])
+        with pytest.raises(AddressTaken, match=r"\[calendar\] port"):
+            async with for_others(settings, tmp_path, assistant.calendars):
+                pass
 
 
 # Commands

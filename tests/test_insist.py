@@ -370,6 +370,12 @@ async def test_what_no_model_understands_rings_at_night_in_its_own_words_if_thes
     assert store.reminders_of(request.id)[0].even_at_night
 
 
+async def test_an_answer_of_one_endless_word_is_no_error(store):
+    talk = Talk(store, **{"buy milk": "buy milk |"})
+    await talk.say("buy milk")
+    assert (await talk.say("x" * 495)).question
+
+
 async def test_parse_and_predict_leave_the_words_out_as_the_daemon_does():
     rewriter = ScriptedRewriter({"call mum at 23:00": "call mum | 23:00"})
     u = await understand_text(rewriter, "call mum at 23:00 even at night", NOW, LONDON, Policy(), 0.5)

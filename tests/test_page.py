@@ -37,7 +37,7 @@ def said(tmp_path_factory) -> Path | None:
     if speech.MISSING:
         return None
     clean = speech.speak(CALL, "rms")
-    sound = speech.joined(speech.room(1), speech.mixed(clean, speech.room(len(clean) / RATE + 1), 40), speech.room(60))
+    sound = speech.joined(speech.room(0.5), speech.mixed(clean, speech.room(len(clean) / RATE + 1), 40), speech.room(60))
     path = tmp_path_factory.mktemp("sound") / "said.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
@@ -231,41 +231,48 @@ def test_what_was_misunderstood_is_put_right(page, daemon):
     assert (correction["text"], correction["should"]) == (said, "the gutters | tomorrow")
 
 
-def test_what_a_person_says_is_text_and_never_html(page):
-    sets(page, "remind me to <img/src=x/onerror=alert(1)> </script><b>bold</b> tomorrow at 5 pm")
-    counts(row(page, "</script><b>bold</b>"), 1)
+def test_what_a_person_says_is_text_and_never_html(page, daemon):
+    said = "</script><b>bold</b><img src=x onerror=alert(1)>"
+    daemon.say(said, channel="hostile")
+    counts(row(page, said, "#requests"), 1)
     page.reload()  # where it comes in the page itself
     sees(page.locator("#link"), "Live")
-    counts(row(page, "</script><b>bold</b>"), 1)
+    counts(row(page, said, "#requests"), 1)
     counts(page.locator("main img, main b"), 0)
 
 
 @speech.wanted
 def test_what_is_spoken_into_the_page_is_set(page):
     page.get_by_role("button", name="Speak").click()
-    sees(page.locator("#record"), "(5 s)")  # it has been said by then
+    sees(page.locator("#record"), "(4 s)")  # it has been said by then
     page.locator("#record").click()
     sees(page.locator("#answer"), f"“{CALL}”")
     counts(row(page, "call the doctor", "#later"), 1)
+
+
+@pytest.fixture(scope="module")
+def much(daemon):
+    """The daemon with something in every list."""
+    for text in ("take the bins out every thursday at 7 am", "remind me to stretch in one second", "buy milk tonight"):
+        daemon.say(text, channel="much")
+    return daemon
 
 
 @pytest.mark.parametrize("how", [
     {"color_scheme": "light"}, {"color_scheme": "dark"},
     {"color_scheme": "light", "viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True},
 ], ids=["light", "dark", "phone"])  # fmt: skip
-def test_nothing_serious_keeps_anybody_from_using_it(chromium, daemon, page, how):
-    for text in ("take the bins out every thursday at 7 am", "remind me to stretch in one second", "buy milk tonight"):
-        daemon.say(text, channel="axe")
+def test_nothing_serious_keeps_anybody_from_using_it(chromium, much, how):
     tabs = Tabs(chromium, **how)
     try:
-        shown = tabs.open(daemon)
-        sees(shown.locator("#ringing"), "stretch")
-        row(shown, "buy milk").first.get_by_role("button", name="Another time").click()
-        shown.locator("#help summary").click()
-        types(shown, "water the ferns tomorrow")
-        sees(shown.locator("#preview"), "09:00")
-        assert browser.serious(shown) == []
-        assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page = tabs.open(much)
+        sees(page.locator("#ringing"), "stretch")
+        row(page, "buy milk").first.get_by_role("button", name="Another time").click()
+        page.locator("#help summary").click()
+        types(page, "water the ferns tomorrow")
+        sees(page.locator("#preview"), "09:00")
+        assert browser.serious(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     finally:
         tabs.context.close()
 
@@ -281,11 +288,17 @@ def seeded(data: Path, n: int) -> None:
             store.add_reminders(None, [NewReminder(f"task number {i}", f"{wall:%Y-%m-%d %H:%M}", wall, LONDON.key, None, due)])
 
 
-LONGEST = """
-() => { window.longest = 0; new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) window.longest = Math.max(window.longest, entry.duration);
-}).observe({type: "longtask", buffered: true}); }
+WATCHES = """
+() => new Promise((seen) => {
+    window.longest = 0;
+    new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) window.longest = Math.max(window.longest, entry.duration);
+        seen();
+    }).observe({type: "longtask"});
+    setTimeout(() => { const began = performance.now(); while (performance.now() - began < 60); });
+})
 """
+"""Resolves once it has seen a task that blocks the page for 60 ms."""
 
 
 def test_five_thousand_reminders_block_nothing_and_a_restart_of_the_daemon_loses_none(model, tabs, tmp_path):
@@ -293,13 +306,13 @@ def test_five_thousand_reminders_block_nothing_and_a_restart_of_the_daemon_loses
     options = ("--port", str(free_port()))
     with Daemon(tmp_path, env=ENV, options=options) as daemon:
         page = tabs.open(daemon)
-        page.evaluate(LONGEST)
+        page.evaluate(WATCHES)
         page.get_by_role("button", name="Show all 5000").click()
         counts(page.locator("#later li"), 5000)
         daemon.say("remind me to call mum tomorrow at 5 pm")
         counts(page.locator("#later li"), 5001)
         page.locator("#later li").last.scroll_into_view_if_needed()
-        assert page.evaluate("window.longest") <= MOST_BLOCKED
+        assert 50 < page.evaluate("window.longest") <= MOST_BLOCKED
         daemon.kill()
         sees(page.locator("#link"), "does not answer")
         types(page, "remind me to sing tomorrow at 6 pm")

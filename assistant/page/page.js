@@ -85,11 +85,11 @@ function answer(said, wrong = false) {
   $("answer").classList.toggle("wrong", wrong);
 }
 
-async function act(what) {  // something is done, and its answer is shown
+async function act(what, back = "Undo") {  // something is done, its answer is shown, and it may be taken back
   try {
     const said = await what();
     answer(said.reply ?? "");
-    undo = said.undo ?? undo;
+    if (said.undo) [undo, $("undo").textContent] = [said.undo, back];
     $("undo").hidden = !undo;
     refresh();
     return said;
@@ -270,13 +270,13 @@ function row(r, how) {
 function requestRow(q) {
   const made = element("li", { tabIndex: -1 }, element("span", { class: "what" }, `“${q.text}”`),
     element("span", { class: "far", "data-at": q.said_at }, far(q.said_at)));
-  const line = (name, said) => made.append(element("div", { class: name }, said));
+  const line = (name, said) => made.append(element("div", { class: `line ${name}` }, said));
   const acts = element("div", { class: "acts" });
   if (q.rewrite) acts.append(element("code", {}, q.rewrite.replaceAll("\n", "; ")));
   if (q.correction) line("small", `Put right: ${q.correction.should}`);
   if (q.reply) line(q.error ? "small wrong" : "small", q.reply);
   else line("small", "It waits until it can be understood.");
-  if (q.text && q.reply) acts.append(button("wrong", "That's wrong", q.text));
+  if (q.rewrite && q.reply) acts.append(button("wrong", "That's wrong", q.text));
   made.append(acts);
   return made;
 }
@@ -409,7 +409,8 @@ async function refresh() {
     again = false;
     try {
       await show(await call("GET", `/overview${limit ? `?limit=${limit}` : ""}`));
-    } catch {
+    } catch (e) {
+      console.log("REFRESH FAILED", String(e), e.stack);
       link("The assistant does not answer: this page waits for it.", true);
     }
   } while (again);
@@ -526,8 +527,9 @@ document.querySelector("main").addEventListener("click", (event) => {
 const takeBack = async () => {
   if (!undo) return answer("There is nothing to undo.");
   const change = undo;
-  const said = await act(() => post("/undo", { change }));
-  if (said) { undo = said.undo ?? null; $("undo").hidden = !undo; }
+  undo = null;
+  await act(() => post("/undo", { change }), $("undo").textContent === "Undo" ? "Redo" : "Undo");
+  $("undo").hidden = !undo;
 };
 const mute = () => shown?.muted !== null && act(async () => {
   const now = await post("/hearing", { muted: !shown.muted });
