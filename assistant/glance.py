@@ -11,6 +11,7 @@ What a person said is text, whatever is in it: neither markup of `rich` nor an e
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -35,7 +36,7 @@ def glance(
 
     `height`: lines that there is room for, None for all; `away`: why what is shown may be old.
     """
-    now = now.astimezone(datetime.fromisoformat(found["now"]).tzinfo)
+    now = now.astimezone(ZoneInfo(found["zone"]))
     wide = width >= NARROW
     title = f"{now:%A} {now.day} {now:%B}, {replies.clock(now)}" if wide else f"{now:%a} {now.day} {now:%b} {now:%H:%M}"
     head = [Text(title, "bold")] + ([Text(_plain(away), "bold red")] if away else [])

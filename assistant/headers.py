@@ -20,3 +20,5 @@ async def secure(_: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = HEADERS["Server"]  # aiohttp has named its version there by now
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    if response.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="assistant"'

@@ -31,6 +31,8 @@ MOST_SUMMARY = 500
 """Characters of a summary that are taken over, as many as a request may have."""
 MOST_COUNT = 9999
 """A rule from elsewhere with a greater COUNT or INTERVAL is refused: it would be walked through."""
+MOST_STEPS = 10**9
+"""Likewise for hours, minutes and seconds, which are counted instead ("every 10 seconds for 999 months")."""
 DAY = time(9)
 """The time of day of a date without one, unless it is said."""
 _UNIT = {"SECONDLY": "second", "MINUTELY": "minute", "HOURLY": "hour"}
@@ -351,10 +353,11 @@ def _rule(rrule: str, start: datetime) -> str:
         del rule["WKST"]
     if rule.get("INTERVAL") == "1":
         del rule["INTERVAL"]
-    for name in ("COUNT", "INTERVAL"):
-        if name in rule and not (re.fullmatch(r"\d{1,4}", rule[name]) and 1 <= int(rule[name]) <= MOST_COUNT):
-            raise BadCalendarObject("it recurs too often or too seldom")
     freq = rule.get("FREQ")
+    most = MOST_STEPS if freq in STEPS and "BYDAY" not in rule else MOST_COUNT
+    for name in ("COUNT", "INTERVAL"):
+        if name in rule and not (re.fullmatch(r"\d{1,10}", rule[name], re.ASCII) and 1 <= int(rule[name]) <= most):
+            raise BadCalendarObject("it recurs too often or too seldom")
     if freq not in _FREQUENCIES:
         raise BadCalendarObject("it does not say how often it recurs")
     if freq in STEPS:

@@ -66,7 +66,7 @@ class Login:
         if not self._is_ours(host):
             raise Refused("The Host of this request is no name of this assistant: use its address, or add the name to "
                           "[http] names.")
-        if origin is not None and origin.lower() != f"{_scheme(request)}://{host.lower()}":
+        if origin is not None and origin.lower() != f"{scheme_of(request)}://{host.lower()}":
             raise Refused("A page of another origin may not speak to the assistant.")
         if request.path == "/login" or self._has_token(request):
             return await handler(request)
@@ -89,7 +89,7 @@ class Login:
         answer = web.json_response({"reply": "This browser is logged in."})
         answer.set_cookie(
             _cookie(request), f"{expires}.{self._token.sign(expires)}", max_age=COOKIE_SECONDS, httponly=True,
-            samesite="Strict", secure=_scheme(request) == "https")
+            samesite="Strict", secure=scheme_of(request) == "https")
         return answer
 
     def _has_token(self, request: web.Request) -> bool:
@@ -129,7 +129,7 @@ class Login:
         return name.rstrip(".") in self._names or ip_of(name) is not None
 
 
-def _scheme(request: web.Request) -> str:
+def scheme_of(request: web.Request) -> str:
     """By which a browser came: a proxy on this machine is believed in what it says."""
     peer = ip_of(request.remote)
     said = request.headers.get("X-Forwarded-Proto", "").lower()

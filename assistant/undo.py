@@ -261,6 +261,8 @@ def _schema(columns: dict[str, list[str]]) -> Iterator[str]:
     yield """CREATE TEMP TABLE IF NOT EXISTS undo_changes (
         id TEXT NOT NULL UNIQUE, at TEXT NOT NULL, channel TEXT, request_id TEXT, back INTEGER NOT NULL,
         undone INTEGER NOT NULL DEFAULT 0)"""
+    yield "CREATE INDEX IF NOT EXISTS temp.undo_changes_at ON undo_changes (at)"
+    yield "CREATE INDEX IF NOT EXISTS temp.undo_changes_request ON undo_changes (request_id)"
     yield "CREATE TEMP TABLE IF NOT EXISTS undo_open (change TEXT NOT NULL)"
     yield """CREATE TEMP TABLE IF NOT EXISTS undo_rows (
         change TEXT NOT NULL, tbl TEXT NOT NULL, row INTEGER NOT NULL, before TEXT, after TEXT,

@@ -26,6 +26,7 @@ nothing by AMX."""
 SHIPPED_MODEL = TOP / "models/small"
 APT_FOR_TESTS = {
     "aplay": "alsa-utils",
+    "chromium": "chromium",
     "espeak-ng": "espeak-ng",
     "faketime": "faketime",
     "flite": "flite",
@@ -40,8 +41,8 @@ APT_FOR_TESTS = {
     "/usr/lib/*/libportaudio.so.2": "libportaudio2",
 }
 """Command, or pattern of a file, -> Debian package: the tests move the clock of a real daemon, put a real nginx before
-a real service, talk to a real MQTT broker, and speak with the voices of synthesisers into a microphone that is a sound
-server."""
+a real service, talk to a real MQTT broker, look at the page with a real browser, and speak with the voices of
+synthesisers into a microphone that is a sound server."""
 
 
 def stop(sentence: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.process import ASSISTANT, Daemon
 
 COMMANDS = ["run", "serve", "say", "listen", "list", "done", "cancel", "snooze", "move", "parse", "transcribe", "devices",
-            "doctor", "hearing", "mute", "unmute", "hush"]
+            "doctor", "hearing", "mute", "unmute", "hush", "undo", "show", "address"]
 NOW = ("--now", "2026-03-12T12:00", "--tz", "Europe/London")
 
 

@@ -11,7 +11,7 @@ import pytest
 import vobject
 from dateutil import tz
 from dateutil.rrule import rruleset
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from assistant import grammar
@@ -145,7 +145,8 @@ def test_all_that_lies_ahead_is_one_calendar_with_each_zone_once():
     assert feed([], LEAD).startswith("BEGIN:VCALENDAR")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@example("every 10 seconds for 999 months", "stretch", "todo", LONDON, "open", 0)
 @given(when=sentences(grammar.when), words=st.text(max_size=120), kind=st.sampled_from(["event", "todo"]),
        zone=st.sampled_from([LONDON, NEW_YORK, ZoneInfo("Australia/Lord_Howe"), ZoneInfo("UTC")]),
        status=st.sampled_from(["open", "done"]), sequence=st.integers(0, 10**6))

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from assistant.client import Daemon as Caller
 from assistant.config import Config
@@ -18,7 +19,7 @@ from assistant.errors import ConfigError
 from assistant.headers import HEADERS
 from assistant.http import Service, listening
 from assistant.listen import open_socket
-from assistant.login import COOKIE_SECONDS, FAILURES_A_MINUTE, Login
+from assistant.login import COOKIE_SECONDS, FAILURES_A_MINUTE, Login, scheme_of
 from assistant.login_commands import urls
 from assistant.login_page import POLICY
 from assistant.login_token import LoginToken
@@ -29,6 +30,7 @@ from assistant.when import Policy
 from tests import browser as browser_tests
 from tests.fakes import ScriptedRewriter, StandingClock
 from tests.process import ASSISTANT, Daemon
+from tests.test_access import Wire
 from tests.test_pipeline import WEDNESDAY
 from tests.test_rate import Seconds
 
@@ -151,6 +153,7 @@ async def filled(browser: Browser, sent: dict[str, str]) -> dict[str, str]:
 async def test_reading_takes_the_token_or_a_cookie_at_a_name_of_ours(browser, sent, status):
     answer = await browser("GET", "/reminders", **await filled(browser, sent))
     assert answer.status == status
+    assert answer.headers.get("WWW-Authenticate") == ('Bearer realm="assistant"' if status == 401 else None)
     if status != 200:
         assert await code(answer) == {401: "not_logged_in", 403: "refused"}[status]
 
@@ -184,6 +187,12 @@ async def test_a_browser_is_logged_in_by_a_cookie_that_scripts_and_other_pages_d
 async def test_through_tls_the_cookie_is_for_tls_alone(browser):
     answer = await browser("POST", "/login", {"token": browser.token.read()}, X_Forwarded_Proto="https")
     assert "; Secure" in answer.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize(("peer", "scheme"), [("127.0.0.1", "https"), ("::1", "https"), ("192.168.1.9", "http"), (None, "http")])
+def test_only_a_proxy_on_this_machine_is_believed_that_it_speaks_tls(peer, scheme):
+    request = make_mocked_request("GET", "/", {"X-Forwarded-Proto": "https"}, transport=Wire(peer))
+    assert scheme_of(request) == scheme
 
 
 async def test_the_page_asks_for_the_token_without_a_secret_in_it(browser):

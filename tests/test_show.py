@@ -54,6 +54,7 @@ TOLD = {
     "this week": (reminder(due="2026-03-14T09:00:00+00:00"), "1  Sat 14 Mar 9:00  call mum"),
     "another year": (reminder(due="2028-03-14T09:00:00+00:00"), "1  14 Mar 2028  call mum"),
     "another zone": (reminder(due="2026-03-12T18:00:00+01:00"), "1  tomorrow 17:00  call mum  in 31 hours"),
+    "after the clock has gone forward": (reminder(due="2026-04-12T17:00:00+01:00"), "1  Sun 12 Apr 17:00  call mum"),
     "what recurs": (reminder(repeats="every Thursday at 7:00"), "1  tomorrow 17:00  call mum  every Thursday at 7:00"),
     "no words": (reminder(task=""), "1  tomorrow 17:00  reminder  in 31 hours"),
 }

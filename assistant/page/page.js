@@ -1,7 +1,8 @@
 // The page: shows the overview (overview.py), and the whole of it again whenever the daemon says that it has changed.
 // Whatever a person said goes in by textContent. Lists are made in slices, so that thousands of rows block nothing.
 "use strict";
-const SLICE = 40, TYPING_MS = 120, MOST_RECORDED_MS = 55_000, ALL = 10_000, AWAY_MS = 60_000;
+const SLICE_MS = 10, TYPING_MS = 120, MOST_RECORDED_MS = 55_000, ALL = 10_000, AWAY_MS = 60_000,
+  AGAIN_MS = 2000, PATIENCE_MS = 90_000;  // a recording of a minute takes its time to be heard
 const WEEKDAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
   "November", "December"];
@@ -64,17 +65,19 @@ const task = (r) => r.task || "reminder";
 
 // The daemon
 
+class Told extends Error {}  // a sentence for the person
+
 async function call(method, path, body, headers = { "Content-Type": "application/json" }, signal) {
   let answer, said;
   try {
-    answer = await fetch(path, { method, headers, body, signal });
+    answer = await fetch(path, { method, headers, body, signal: signal ?? AbortSignal.timeout(PATIENCE_MS) });
     said = await answer.json();
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("The assistant does not answer: try again when it runs.");
+    throw new Told("The assistant does not answer: try again when it runs.");
   }
   if (answer.status === 401) location.reload();
-  if (!answer.ok) throw Object.assign(new Error(said.error?.message ?? answer.statusText), { answered: true });
+  if (!answer.ok) throw new Told(said.error?.message ?? answer.statusText);
   return said;
 }
 
@@ -281,7 +284,10 @@ function requestRow(q) {
   return made;
 }
 
-const pause = () => globalThis.scheduler?.yield ? scheduler.yield() : new Promise((done) => setTimeout(done));
+const pause = () => new Promise((done) => {  // until what there is so far has been painted
+  if (document.hidden) setTimeout(done);
+  else requestAnimationFrame(() => setTimeout(done));
+});
 let turn = 0;
 
 async function fill(list, items, keyOf, make, mine) {
@@ -293,11 +299,12 @@ async function fill(list, items, keyOf, make, mine) {
     old.remove();
     if (next !== false) (next ?? $("said")).focus();
   }
-  let at = list.firstElementChild, n = 0;
+  let at = list.firstElementChild, began = performance.now();
   for (const item of items) {
-    if (++n % SLICE === 0) {
+    if (performance.now() - began > SLICE_MS) {
       await pause();
       if (mine !== turn) return;  // there is something newer to show
+      began = performance.now();
     }
     const key = keyOf(item), text = JSON.stringify(item);
     let one = rows.get(key);
@@ -329,6 +336,7 @@ async function fill(list, items, keyOf, make, mine) {
 async function show(overview) {
   const mine = ++turn;
   shown = overview;
+  if (events?.readyState === EventSource.OPEN) link("Live");
   setClock(overview.now);
   announce(overview.ringing);
   const list = (id) => $(id).querySelector("ul");
@@ -400,18 +408,20 @@ function chart(days) {
     ...Object.keys(KINDS).map((kind) => element("td", {}, String(d[kind]))))));
 }
 
-let busy = false, again = false;
+let busy = false, again = false, later = 0;
 
 async function refresh() {
+  clearTimeout(later);
   if (busy) { again = true; return; }
   busy = true;
   do {
     again = false;
     try {
       await show(await call("GET", `/overview${limit ? `?limit=${limit}` : ""}`));
-    } catch (e) {
-      console.log("REFRESH FAILED", String(e), e.stack);
-      link("The assistant does not answer: this page waits for it.", true);
+    } catch (error) {
+      link(error.message, true);
+      later = setTimeout(refresh, AGAIN_MS);
+      if (!(error instanceof Told)) reportError(error);  // a bug
     }
   } while (again);
   busy = false;
@@ -439,8 +449,8 @@ function connect() {
   });
   const mine = events;
   events.onerror = () => {
-    link("The assistant does not answer: this page waits for it.", true);
-    if (mine.readyState === EventSource.CLOSED) setTimeout(() => mine === events && connect(), 3000);
+    link("The assistant does not answer: waiting for it.", true);
+    if (mine.readyState === EventSource.CLOSED) setTimeout(() => mine === events && connect(), AGAIN_MS);
   };
 }
 
