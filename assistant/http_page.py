@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from assistant.sections import NtfyPhone
 
 FOLDER = Path(__file__).parent / "page"
+SCRIPTS = ("page.js", "box.js", "rows.js", "live.js")
+"""In this order they are one script."""
 LIMIT, MOST = 200, 10_000
 """Reminders ahead in an overview: unless the caller says so, and at most."""
 ALIVE_SECONDS = 15.0
@@ -184,9 +186,9 @@ class Page:
 
 def _hold_little(request: web.Request) -> None:
     """For a reader that takes nothing."""
-    if request.transport:
+    if request.transport and (connection := request.transport.get_extra_info("socket")):
         request.transport.set_write_buffer_limits(high=BUFFER)
-        request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
 
 
 async def _send(answer: web.StreamResponse, text: str) -> None:
@@ -202,8 +204,8 @@ def as_data(value: object) -> str:
 
 def _page() -> tuple[str, str, str]:
     """The page before and after its data, and its policy."""
-    html, style, script = ((FOLDER / name).read_text("utf-8") for name in ("index.html", "page.css", "page.js"))
-    style, script = f"\n{style}", f"\n{script}"
+    html, style = ((FOLDER / name).read_text("utf-8") for name in ("index.html", "page.css"))
+    style, script = f"\n{style}", "\n" + "\n".join((FOLDER / name).read_text("utf-8") for name in SCRIPTS)
     head, tail = html.replace("{STYLE}", style).split("{DATA}")
     return head, tail.replace("{SCRIPT}", script), POLICY.format(style=_hash(style), script=_hash(script))
 
