@@ -6,6 +6,17 @@ from pathlib import Path
 import pytest
 
 MODEL = Path(__file__).parent.parent / "models" / "small"
+LONGEST = (
+    "test_retrain", "test_notebook", "test_end_to_end_voice", "test_finetune", "test_soak", "test_mqtt", "test_training",
+    "test_push_model", "test_page", "test_when_properties", "test_delivery", "test_corrections", "test_stt_sphinx",
+)  # fmt: skip
+"""Files that take longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first, so that no processor waits for another's last file."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture(scope="session")
