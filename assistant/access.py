@@ -15,7 +15,7 @@ from time import monotonic
 from aiohttp import web
 
 from assistant.errors import NoKey, Refused, TooManyRequests
-from assistant.guard import CHARGE, KEY_NAME, Handler, only_this_machine
+from assistant.guard import CHARGE, FORWARDED, KEY_NAME, Handler, only_this_machine
 from assistant.keys import Keys
 from assistant.rate import Buckets
 
@@ -23,8 +23,6 @@ FAILURES_A_MINUTE = 20
 """So often an address may send a key that is not known, or none."""
 MOST_ADDRESSES = 10_000
 """Of which that is remembered."""
-FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Via")
-"""The headers by which a request is known to come through a proxy."""
 SECURITY_HEADERS = {
     "Server": "assistant",
     "X-Content-Type-Options": "nosniff",

@@ -31,6 +31,8 @@ CHARGE = web.RequestKey("charge", Callable[[int], None])
 """Of such a request: takes so many texts more from the bucket of its key than the one that it was let in for."""
 ERROR_CODE = web.ResponseKey("error_code", str)
 """Of an answer that is an error, for whoever counts."""
+FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Via")
+"""The headers by which a request is known to come through a proxy."""
 Kinds = Mapping[str, type]
 """Key of a body -> what it must be."""
 
@@ -85,7 +87,10 @@ speak_json_errors = json_errors("GET /health, GET /reminders, POST /requests")
 
 @web.middleware
 async def only_this_machine(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses what a page of another origin, or of a name that was bent to this address, sends."""
+    """Refuses what comes through a proxy, from a page of another origin, or by a name that was bent to this address."""
+    if any(name in request.headers for name in FORWARDED):  # many a proxy writes 127.0.0.1 into Host
+        raise Refused("Nobody is answered through a proxy without a login: add the name by which others reach it to "
+                      "[http] names.")
     host = request.headers.get("Host", "")
     if not is_loopback(host):
         raise Refused("The Host of this request is not a name of this machine: use localhost or 127.0.0.1.")

@@ -84,7 +84,7 @@ class Page:
             web.get("/", self.page),
             web.get("/page/recorder.js", self.recorder),
             web.get("/overview", self.overview),
-            web.get("/events", self.events),
+            web.get("/events", self.events, allow_head=False),  # an answer to HEAD would have no end
             web.post(r"/reminders/{id:\d{1,40}}/preview", self.preview),
         ]
 

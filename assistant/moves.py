@@ -127,6 +127,14 @@ def retime(when: str, time: str) -> str:
     return " ".join([*out, time, *rest[cut:]])
 
 
+def begin(when: str, wall: datetime) -> str:
+    """A recurring sentence that begins at another time: `every 2 hours until friday` from 2026-03-11 11:10 on."""
+    words = when.split()
+    cut = next((i for i, w in enumerate(words) if w in ("until", "for", "except")), len(words))
+    rule = [w for w in words[: words.index("from") if "from" in words[:cut] else cut] if not is_time(w)]
+    return " ".join([*rule, "from", f"{wall:%Y-%m-%d %H:%M}", *words[cut:]])
+
+
 def _nearest(word: str, to: datetime) -> str:
     """HH:MM for a 12-hour time: of both halves of the day that it may mean, the one nearer to the old time."""
     if not word.endswith("?"):

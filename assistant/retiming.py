@@ -11,7 +11,7 @@ from assistant.dates import Here
 from assistant.errors import BadWhen
 from assistant.grammar import is_when
 from assistant.messages import Reminder
-from assistant.moves import new_time
+from assistant.moves import STEPS, begin, new_time
 from assistant.pipeline import Pipeline
 from assistant.words import normalise
 
@@ -53,4 +53,9 @@ async def _understood(pipeline: Pipeline, said: str) -> tuple[str | None, int | 
 def _to(pipeline: Pipeline, reminder: Reminder, when: str | None, shift: int | None) -> Retimed:
     here = Here(pipeline.clock.now().astimezone(UTC), pipeline.tz, pipeline.policy)
     to = new_time(reminder, when, shift, here)
-    return Retimed(to.when if shift is not None else when, to.due.astimezone(pipeline.tz), to.rrule, to.apart)
+    if shift is not None:
+        when = to.when
+        if to.rrule and fields(to.rrule)["FREQ"] in STEPS:  # "every 2 hours" alone would begin anew from now
+            when = begin(when, to.wall)
+            to = new_time(reminder, when, None, here)
+    return Retimed(when, to.due.astimezone(pipeline.tz), to.rrule, to.apart)

@@ -7,7 +7,7 @@ import pytest
 
 MODEL = Path(__file__).parent.parent / "models" / "small"
 LONGEST = (
-    "test_retrain", "test_notebook", "test_end_to_end_voice", "test_finetune", "test_soak", "test_mqtt", "test_training",
+    "test_retrain", "test_notebook", "test_finetune", "test_training", "test_soak", "test_end_to_end_voice", "test_mqtt",
     "test_push_model", "test_page", "test_when_properties", "test_delivery", "test_corrections", "test_stt_sphinx",
 )  # fmt: skip
 """Files that take longest."""

@@ -283,6 +283,12 @@ async def test_on_this_machine_alone_nobody_is_asked_for_a_token(tmp_path):
         assert (await browser("GET", "/health")).status == 403
 
 
+@pytest.mark.parametrize("header", ["X_Forwarded_For", "X_Real_IP", "Forwarded", "Via"])
+async def test_on_this_machine_alone_nobody_comes_through_a_proxy(tmp_path, header):
+    async with serving(tmp_path, StandingClock(WEDNESDAY), Seconds(), guarded=False) as browser:
+        assert await code(await browser("GET", "/reminders", Host="localhost", **{header: "192.0.2.7"})) == "refused"
+
+
 # The settings, the file and the command
 
 NEEDED = {

@@ -297,6 +297,11 @@ async def test_whoever_takes_nothing_is_dropped_and_keeps_nobody_waiting(served,
     assert [record.message for record in caplog.records] == []
 
 
+async def test_only_who_reads_the_events_may_ask_for_them(served):
+    async with asyncio.timeout(10), served.session.head(served.url + "/events") as answer:
+        assert (answer.status, answer.headers["Allow"], served.changes.readers) == (405, "GET", 0)
+
+
 async def test_too_many_who_look_on_are_told_so(served, monkeypatch):
     monkeypatch.setattr(changes, "MOST_READERS", 1)
     async with served.events() as events:
@@ -359,6 +364,21 @@ async def test_another_time_is_told_and_then_taken_exactly_so(served, text, when
     assert (await served.call("GET", path))[1] == made["reminders"][0]
     _, moved = await served.call("POST", f"{path}/move", {"when": to["when"]})
     assert moved["reminder"]["due"] == due
+
+
+@pytest.mark.parametrize(("when", "then"), [
+    ("every 2 hours", "every 2 hours from 2026-03-11 13:00"),
+    ("every 2 hours from 11 march 2026 12:00 until friday", "every 2 hours from 2026-03-11 13:00 until friday"),
+    ("every 2 hours 12:00 for 3 times", "every 2 hours from 2026-03-11 13:00 for 3 times"),
+], ids=["for ever", "until a day", "so often"])  # fmt: skip
+async def test_what_recurs_by_the_hour_goes_on_from_the_time_that_was_told(served, when, then):
+    _, made = await served.call("POST", "/requests", {"text": "call mum at 5"})
+    path = f"/reminders/{made['reminders'][0]['id']}"
+    await served.call("POST", f"{path}/move", {"when": when})
+    _, to = await served.call("POST", f"{path}/preview", {"text": "an hour later"})
+    assert (to["when"], to["due"]) == (then, "2026-03-11T13:00:00+00:00")
+    _, moved = await served.call("POST", f"{path}/move", {"when": to["when"]})
+    assert (moved["reminder"]["due"], moved["reminder"]["rrule"]) == (to["due"], to["rrule"])
 
 
 @pytest.mark.parametrize(("path", "text", "status", "code"), [
