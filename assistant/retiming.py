@@ -11,8 +11,9 @@ from assistant.dates import Here
 from assistant.errors import BadWhen
 from assistant.grammar import is_when
 from assistant.messages import Reminder
-from assistant.moves import STEPS, begin, new_time
+from assistant.moves import begin, new_time
 from assistant.pipeline import Pipeline
+from assistant.recurrence import STEPS, fields
 from assistant.words import normalise
 
 
