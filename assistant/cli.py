@@ -6,7 +6,7 @@ Whatever is heavy is imported where it is used, so that `assistant --help` is th
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -74,7 +74,8 @@ def run(
     host: Host = None,
     port: Port = None,
     wake: Annotated[
-        str | None, typer.Option("--wake", metavar="MODE", help="When it listens by itself: push, word or always.")
+        Literal["push", "word", "always"] | None,
+        typer.Option("--wake", metavar="MODE", help="When it listens by itself: push, word or always."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the log as JSON.")] = False,
 ) -> None:

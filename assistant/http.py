@@ -120,7 +120,7 @@ class Service:
         return app
 
     async def say(self, request: web.Request) -> web.Response:
-        if self._hearing and request.content_type.startswith("audio/"):
+        if self._hearing and (request.content_type.startswith("audio/") or request.content_type == "application/ogg"):
             return await self._hearing.hear(request)
         body = await read_body(request, required={"text": str}, optional={"channel": str, "id": str})
         id, channel = request_names(request, body.get("channel"), body.get("id"))

@@ -341,7 +341,8 @@ class Mqtt(Section):
             if self.version == "5":
                 raise ValueError('the embedded broker speaks MQTT 3.1.1: set version to "auto"')
             if url.scheme != "mqtt" or (url.port or 1883) != self.broker_port:
-                raise ValueError(f'broker is "embedded": url must be "mqtt://localhost:{self.broker_port}"')
+                raise ValueError(f'broker is "embedded": url must be "mqtt://localhost:{self.broker_port}", or '
+                                 "broker_port that of url")
             if not is_here(self.broker_host) and not (self.user and self.password):
                 raise ValueError(
                     f"the embedded broker on {self.broker_host} could be reached by other machines: set user and "

@@ -1,18 +1,23 @@
 """From a rewrite to what it means now: lines resolved to instants, tasks in the person's own spelling."""
 
+import re
+from calendar import monthrange
 from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 from assistant.errors import BadWhen
-from assistant.grammar import QUANTIFIERS
+from assistant.grammar import MONTHS, QUANTIFIERS
 from assistant.messages import Entry, Kind, Rewrite, Target, Understanding
 from assistant.quiet import even_at_night, without_night
 from assistant.rewriter import Rewriter
 from assistant.when import Past, Policy, Repeat, join, parse_when, split
 from assistant.words import normalise, respell, words
 
+_LENGTHS = {month: monthrange(2028, n)[1] for n, month in enumerate(MONTHS, 1)}
+"""Days of each month, in a leap year."""
+_DAY = re.compile(rf"(?<!\S)(\d{{1,2}}) ({'|'.join(MONTHS)})(?!\S)")
 _MINUTES = {"minute": 1, "hour": 60, "day": 1440, "week": 10080, "month": 43200, "year": 525600}
 
 
@@ -28,10 +33,11 @@ def understand(
 
     A rewrite with a word that was not said, or with a time that is none, is not acted on: its kind is `other`, with an
     `error`. A `create` of which the model is less sure than `ask_below` becomes `confirm`; "model" means what the model
-    itself was calibrated to.
+    itself was calibrated to. So does one for a day that there is not, which resolves to the last of its month.
     """
     said = words(text)
     sure = rewrite.confidence >= (rewrite.ask_below if ask_below == "model" else ask_below)
+    sure = sure and not _names_no_day(rewrite.text)
 
     def result(kind: Kind, lines: str, entries=(), target=None, shift=None, error=None) -> Understanding:
         return Understanding(
@@ -51,6 +57,11 @@ def understand(
     if any(e.due and not e.past for e in entries):
         kind = "create" if sure else "confirm"
     return result(kind, "\n".join(join(e.task or "", e.when or "") for e in entries), entries)
+
+
+def _names_no_day(lines: str) -> bool:
+    """Whether it names a day of a month that this never has: `31 february`."""
+    return any(int(day) > _LENGTHS[month] for day, month in _DAY.findall(lines))
 
 
 class _Invented(Exception):

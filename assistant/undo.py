@@ -34,8 +34,8 @@ MOST_ROWS = 10_000
 """Of one change: a bigger one cannot be undone, as both forms of each row are kept in memory."""
 TABLES = ("reminders", "deliveries", "outcomes", "corrections", "calendar_entries")
 """What a change may touch. `outcomes` is what is still tried, `corrections` what was proposed because of it."""
-_NOTHING = "There is nothing to undo: nothing was changed within the last ten minutes."
-_GONE = "That cannot be undone any more, as it is more than ten minutes ago: change it back by hand."
+_NOTHING = "There is nothing to undo: nothing was changed within the last ten minutes, or it is undone already."
+_GONE = "There is no such change, or it is more than ten minutes ago: change it back by hand."
 _AGAIN = "That has been undone already: there is nothing more to do."
 _FILL = "hey|hi|hello|so|ok|okay|oh|no|oops|whoops|sorry|wait|well|um|uh|please|assistant|now|then|thanks|just|again"
 _WHAT = (

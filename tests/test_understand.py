@@ -42,6 +42,14 @@ def test_a_task_is_spelt_as_the_person_spelt_it():
     assert entry.task == "Ring Zbigniew's MUM"
 
 
+@pytest.mark.parametrize(("when", "kind"), [
+    ("31 february", "confirm"), ("31 april 2027", "confirm"), ("every year on 30 february", "confirm"),
+    ("29 february", "create"), ("31 march", "create"), ("31 march 2027", "create"),
+])  # fmt: skip
+def test_a_day_that_there_is_not_is_asked_about(when, kind):
+    assert meaning("pay the rent", f"pay | {when}").kind == kind
+
+
 def test_a_create_of_little_confidence_is_to_be_confirmed():
     assert meaning("call mum at five", "call mum | 5:00?", confidence=0.2).kind == "confirm"
     assert meaning("call mum", "call mum |", confidence=0.2).kind == "needs_time"
