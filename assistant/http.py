@@ -3,7 +3,7 @@
     POST   /requests {"text", "channel"?, "id"?}      what a person said -> the answer, and what was made of it
                                                       ... or a recording of it (`http_hearing.py`)
     GET    /reminders ?state= ?limit=                 GET /reminders/{id}
-    POST   /reminders/{id}/done | /snooze {"minutes" | "when"}? | /move {"when"}
+    POST   /reminders/{id}/done | /snooze {"minutes" | "when"}? | /move {"when"} | /rename {"task"}
     DELETE /reminders/{id}
     POST   /undo {"change"?}                          undo what was changed last, or the change of that id
     POST   /predict, /convert {"text" | "texts", "now"?, "tz"?} understood, nothing stored (`predict.py`)
@@ -98,6 +98,7 @@ class Service:
             web.post(one + "/done", self.done),
             web.post(one + "/snooze", self.snooze),
             web.post(one + "/move", self.move),
+            web.post(one + "/rename", self.rename),
             web.post("/undo", self.undo),
             web.get("/health", self.health),
             web.get("/metrics", self._metrics.answer),
@@ -159,6 +160,10 @@ class Service:
     async def move(self, request: web.Request) -> web.Response:
         body = await read_body(request, required={"when": str}, optional={})
         return self._changed("OK", self._pipeline.move(_id(request), _when(body)))
+
+    async def rename(self, request: web.Request) -> web.Response:
+        body = await read_body(request, required={"task": str}, optional={})
+        return self._changed("OK", self._pipeline.rename(_id(request), body["task"]))
 
     async def undo(self, request: web.Request) -> web.Response:
         body = await read_body(request, required={}, optional={"change": str})

@@ -306,6 +306,13 @@ class Pipeline:
         self._changed()
         return moved
 
+    def rename(self, id: int, task: str) -> Reminder:
+        """Give it other words. Raises `BlankText`, `TextTooLong`."""
+        with self.undo_log.recording():
+            renamed = self.store.rename(id, normalise(task))
+        self._changed()
+        return renamed
+
     def undo(self, change: str | None = None) -> Undone:
         """Undo the change of that id, or what was changed last. Raises `CannotUndo`."""
         undone = self.undo_log.undo(self.undo_log.latest() if change is None else change)

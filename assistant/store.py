@@ -251,6 +251,13 @@ class Store:
             (id,),
         ) is not None
 
+    def rename(self, id: int, task: str) -> Reminder:
+        """Give a reminder other words. Raises `NotFound` for one that is done or cancelled."""
+        with self.transaction():
+            self._open(id)
+            self.db.execute("UPDATE reminders SET task = ? WHERE id = ?", (task, id))
+            return self.reminder(id)
+
     def snooze(self, id: int, until: datetime, now: datetime) -> Reminder:
         """Ring again at `until`; what is returned is the reminder that will.
 

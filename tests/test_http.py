@@ -194,6 +194,15 @@ async def test_a_reminder_is_moved_also_to_a_recurrence(client):
     assert answer["reminder"]["due"][11:16] == "08:00"
 
 
+async def test_a_reminder_gets_other_words_and_keeps_its_time(client):
+    reminder = await made(client)
+    status, answer = await client("POST", f"/reminders/{reminder['id']}/rename", {"task": "  call   dad "})
+    assert (status, answer["reminder"]) == (200, reminder | {"task": "call dad"})
+    assert (await client("POST", f"/reminders/{reminder['id']}/rename", {"task": " "}))[0] == 400
+    await client("DELETE", f"/reminders/{reminder['id']}")
+    assert (await client("POST", f"/reminders/{reminder['id']}/rename", {"task": "call mum"}))[0] == 404
+
+
 async def test_metrics_count_requests_by_route(client):
     await made(client)
     async with client.session.get(client.url + "/metrics") as answer:

@@ -201,6 +201,15 @@ def test_another_time_is_shown_before_it_is_taken(page, daemon):
     sees(row(page, "pay the rent").locator("form"), "is not a time that I know")
 
 
+def test_a_reminder_gets_other_words(page, daemon):
+    sets(page, "remind me to post the letter tomorrow at 6 pm")
+    page.get_by_role("button", name="Other words: post the letter").click()
+    page.get_by_label("Other words for post the letter").fill("post the <b>parcel</b>")
+    page.keyboard.press("Enter")
+    counts(row(page, "post the <b>parcel</b>", "#later"), 1)
+    assert daemon.call("GET", "/reminders")[1]["reminders"][0]["task"] == "post the <b>parcel</b>"
+
+
 def test_the_keys_do_what_the_buttons_do(page):
     for task in ("read the news", "sweep the floor"):
         sets(page, f"remind me to {task} tomorrow at 9 am")

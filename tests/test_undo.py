@@ -306,6 +306,7 @@ async def test_after_ten_minutes_nothing_of_it_is_kept(home):
 @pytest.mark.parametrize("change", [
     pytest.param(("POST", "/done", None), id="done"), pytest.param(("POST", "/snooze", {"minutes": 5}), id="snoozed"),
     pytest.param(("POST", "/move", {"when": "tomorrow 17:00"}), id="moved"),
+    pytest.param(("POST", "/rename", {"task": "call dad"}), id="given other words"),
     pytest.param(("DELETE", "", None), id="cancelled"),
 ])  # fmt: skip
 async def test_over_http_an_answer_says_by_what_it_is_undone(client, change):  # noqa: F811

@@ -185,7 +185,7 @@ const KEYS = {
   "/": () => $("said").focus(), ArrowDown: () => step(1), ArrowUp: () => step(-1), u: takeBack, r: () => $("record").hidden || record(),
   m: mute, "?": () => { $("help").open = true; $("help").scrollIntoView(); $("help").firstElementChild.focus(); },
 };
-const ROW_KEYS = { d: "done", s: "snooze", e: "edit", x: "cancel" };
+const ROW_KEYS = { d: "done", s: "snooze", e: "edit", w: "rename", x: "cancel" };
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input[type=text], textarea")) return;

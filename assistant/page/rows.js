@@ -20,6 +20,7 @@ function row(r, how) {
   if (how !== "recurring") acts.append(button("done", "Done", words));
   if (how !== "recurring") acts.append(button("snooze", how === "missed" ? "Again in 10 minutes" : "Snooze", words));
   acts.append(button("edit", "Another time", words));
+  if (how !== "missed") acts.append(button("rename", "Other words", words));
   if (how !== "missed") acts.append(button("cancel", r.rrule ? "Cancel for good" : "Cancel", words));
   made.append(acts);
   return made;
@@ -92,6 +93,8 @@ const ACTS = {
   done: (r) => act(() => post(`/reminders/${r.id}/done`, {})),
   snooze: (r) => act(() => post(`/reminders/${r.id}/snooze`, {})),
   cancel: (r) => act(() => call("DELETE", `/reminders/${r.id}`)),
+  rename: (r, one) => form(one, `Other words for ${task(r)}`, r.task, "Save", "", async (text) => text,
+    (words) => post(`/reminders/${r.id}/rename`, { task: words })),
   edit: (r, one) => form(one, `Another time for ${task(r)}`, "", "Move", "friday at six", async (text, says) => {
     const to = await post(`/reminders/${r.id}/preview`, { text });
     says(`${full(to.due)} - ${to.repeats ?? far(to.due)}${to.apart ? " - this time only" : ""}`);
